@@ -1,0 +1,26 @@
+"""People to learn from: photographs or drawings with keypoints, and what is known of the bodies in them."""
+
+from spinkit.data.coco import Refusal, Refused, read_coco, read_coco_keypoints
+from spinkit.data.images import ImageStore, JoinedImages, PhotoCrops, SelectedImages, StoredImages, read_photo
+from spinkit.data.samples import Batch, Samples, Truth, check_samples, make_batch, mix
+from spinkit.data.spin_npz import read_spin_npz
+
+__all__ = [
+    "Batch",
+    "ImageStore",
+    "JoinedImages",
+    "PhotoCrops",
+    "Refusal",
+    "Refused",
+    "Samples",
+    "SelectedImages",
+    "StoredImages",
+    "Truth",
+    "check_samples",
+    "make_batch",
+    "mix",
+    "read_coco",
+    "read_coco_keypoints",
+    "read_photo",
+    "read_spin_npz",
+]

@@ -1,0 +1,152 @@
+"""What poses and shapes are likely, as residuals: each prior's energy is its residual's squared length.
+
+The mixture prior is SMPLify's: the energy of a pose is that of the one Gaussian which explains it best,
+
+    P = min_m  1/2 (p - mu_m)' S_m^-1 (p - mu_m) - log w'_m,    w'_m = w_m / ((2 pi)^(69/2) |S_m|^(1/2) / min |S|^(1/2))
+
+and both parts are squares, of L' (p - mu_m) / sqrt 2 with S_m^-1 = L L', and of sqrt(-log w'_m).
+"""
+
+import math
+import pickle
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+BENDING = ((55, 1.0), (58, -1.0), (12, -1.0), (15, -1.0))
+"""Entries of the 72 pose numbers that grow as a joint bends the wrong way, with the sign that makes it positive:
+left and right elbow (y), left and right knee (x)."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture of Gaussians over the 69 numbers of the body pose (23 rotation vectors, pelvis left out)."""
+
+    means: Float[Tensor, "m 69"]
+    precisions: Float[Tensor, "m 69 69"]
+    roots: Float[Tensor, "m 69 69"]
+    """L', upper triangular, with precision = L L'."""
+    offsets: Float[Tensor, "m"]
+    """-log w'_m, positive."""
+    weights: Float[Tensor, "m"]
+
+    def to(self, *args: torch.device | torch.dtype | str) -> "Mixture":
+        """The same prior on another device or in another dtype."""
+        return Mixture(*(getattr(self, field.name).to(*args) for field in fields(self)))
+
+    def mean_pose(self) -> Float[Tensor, "69"]:
+        """The average body pose, from which fits without a better idea start."""
+        return self.weights @ self.means
+
+
+def mixture(
+    means: Float[np.ndarray, "m 69"], covariances: Float[np.ndarray, "m 69 69"], weights: Float[np.ndarray, "m"]
+) -> Mixture:
+    """Build the prior from a mixture's parameters, computed in float64 and kept in float32.
+
+    Raises:
+        ValueError: a covariance is not positive definite, or a weight not positive.
+    """
+    if not (weights > 0).all():
+        raise ValueError("pose prior: field 'weights' must be positive")
+    covariances = covariances.astype(np.float64)
+    try:
+        precisions = np.linalg.inv(covariances)
+        roots = np.linalg.cholesky(precisions).swapaxes(-1, -2)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(f"pose prior: field 'covars' must be positive definite ({error})") from error
+    half_logdet = 0.5 * np.linalg.slogdet(covariances)[1]
+    # SMPLify divides every determinant by the smallest, which only shifts the energy by a constant.
+    offsets = -np.log(weights) + half_logdet - half_logdet.min() + 0.5 * means.shape[1] * math.log(2 * math.pi)
+    return Mixture(*(torch.tensor(a, dtype=torch.float32) for a in (means, precisions, roots, offsets, weights)))
+
+
+def default_path() -> Path:
+    """Where the pose prior that ships with the project lies."""
+    return Path(__file__).resolve().parents[1] / "data" / "pose_prior.npz"
+
+
+def load(path: str | Path | None = None) -> Mixture:
+    """The pose prior of the project, or SMPLify's own `gmm_08.pkl`.
+
+    Args:
+        path: .npz or .pkl with `means` (m,69), `covars` (m,69,69) and `weights` (m,); None for the default.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not a mixture over 69 numbers; the message names the field.
+    """
+    path = default_path() if path is None else Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No pose prior at {path}. Give the path of gmm_08.pkl, or None for the default prior.")
+    content = _read(path)
+    missing = [key for key in ("means", "covars", "weights") if key not in content]
+    if missing:
+        raise ValueError(f"{path}: no field {', '.join(missing)}. A pose prior has means, covars and weights.")
+    means, covars = np.asarray(content["means"]), np.asarray(content["covars"])
+    weights = np.asarray(content["weights"]).reshape(-1)
+    if means.ndim != 2 or means.shape[1] != 69:
+        raise ValueError(f"{path}: field 'means' has shape {means.shape}, expected (m, 69).")
+    if covars.shape != (len(means), 69, 69) or weights.shape != (len(means),):
+        raise ValueError(f"{path}: fields 'covars' {covars.shape} and 'weights' {weights.shape} do not fit 'means'.")
+    return mixture(means, covars, weights)
+
+
+class _MixtureUnpickler(pickle.Unpickler):
+    """Arrays and nothing else: the file is a Python 2 pickle of a dictionary of arrays."""
+
+    SAFE = {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("_codecs", "encode"),
+    }
+
+    def find_class(self, module, name):
+        module = module.replace("numpy.core", "numpy._core")
+        if (module, name) not in self.SAFE:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
+        return super().find_class(module, name)
+
+
+def _read(path: Path) -> dict:
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        with open(path, "rb") as file:
+            content = _MixtureUnpickler(file, encoding="latin1").load()
+    except Exception as error:
+        raise ValueError(f"{path}: not loaded: {error}. It should be an npz, or SMPLify's gmm_08.pkl.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, expected a dictionary with means, covars, weights.")
+    return content
+
+
+def winner(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Int[Tensor, "*batch"]:
+    """The component that explains each pose best."""
+    whitened = torch.einsum("mij,...mj->...mi", prior.roots, body_pose[..., None, :] - prior.means)
+    return (0.5 * whitened.square().sum(-1) + prior.offsets).argmin(-1)
+
+
+def mixture_residual(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Float[Tensor, "*batch 70"]:
+    """Residual of the pose prior; its squared length is P. The gradient flows through the winner only."""
+    best = winner(prior, body_pose.detach())
+    whitened = (prior.roots[best] @ (body_pose - prior.means[best])[..., None])[..., 0]
+    return torch.cat([whitened / math.sqrt(2), prior.offsets[best].sqrt()[..., None]], dim=-1)
+
+
+def bending_residual(rotvec: Float[Tensor, "*batch 24 3"]) -> Float[Tensor, "*batch 4"]:
+    """Residual that explodes where an elbow or knee bends the wrong way: exp(x), or exp(-x), of one number each."""
+    index, sign = zip(*BENDING, strict=True)
+    return torch.exp(rotvec.flatten(-2)[..., list(index)] * rotvec.new_tensor(sign))
+
+
+def shape_residual(betas: Float[Tensor, "*batch 10"]) -> Float[Tensor, "*batch 10"]:
+    """Residual of the shape prior: betas are standard deviations, so it is the betas themselves."""
+    return betas

@@ -1,0 +1,32 @@
+"""SMPLify: fit the body to 2D keypoints, batched, every sample on its own.
+
+    fit(body, prior, keypoints, start)        two stages from a start, such as a regressor's
+    initial_fits(body, prior, keypoints)      from nothing: the mean pose at several headings, the lowest energy wins
+    judge(body, keypoints, rotvec, betas)     the error of any body in this crop, under its best camera
+
+Source: Bogo et al. 2016; the two stages and weights as in Kolotouros et al. 2019.
+"""
+
+from spinkit.smplify.fit import Fit, Start, fit, judge, too_few
+from spinkit.smplify.initial import HEADINGS, heading_starts, initial_fits
+from spinkit.smplify.objective import BodyStage, CameraStage, View, robust, robust_derivative
+from spinkit.smplify.settings import IGNORED, SmplifySettings, published
+
+__all__ = [
+    "HEADINGS",
+    "IGNORED",
+    "BodyStage",
+    "CameraStage",
+    "Fit",
+    "SmplifySettings",
+    "Start",
+    "View",
+    "fit",
+    "heading_starts",
+    "initial_fits",
+    "judge",
+    "published",
+    "robust",
+    "robust_derivative",
+    "too_few",
+]

@@ -1,0 +1,260 @@
+"""The two stages, from a start to a fit, and the judge that compares fits."""
+
+from dataclasses import dataclass, fields
+
+import roma
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from spinkit import camera as cameras
+from spinkit.body import Body, KeypointLayer
+from spinkit.camera import Camera
+from spinkit.keypoints import ANNOTATED, Keypoints
+from spinkit.priors import Mixture
+from spinkit.smplify.objective import BodyStage, CameraStage, View, robust
+from spinkit.smplify.settings import IGNORED, TORSO, TORSO_ANNOTATED, SmplifySettings
+from spinkit.solvers import Solution
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a fit begins."""
+
+    rotvec: Float[Tensor, "batch 24 3"]
+    """Radians; the first turns the whole body."""
+    betas: Float[Tensor, "batch 10"]
+    camera: Camera
+
+    def __getitem__(self, index: slice | Tensor) -> "Start":
+        return Start(self.rotvec[index], self.betas[index], self.camera[index])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit found."""
+
+    rotvec: Float[Tensor, "batch 24 3"]
+    betas: Float[Tensor, "batch 10"]
+    camera: Camera
+    energy: dict[str, Float[Tensor, "batch"]]
+    """Of the body stage, by term: keypoints, pose, bending, shape. Pixels squared, as weighed."""
+    error: Float[Tensor, "batch"]
+    """Robust reprojection error, px^2, a mean over the keypoints that count; infinite where `usable` is false."""
+    iterations: Int[Tensor, "batch"]
+    """Of both stages."""
+    usable: Bool[Tensor, "batch"]
+    """False where there were too few keypoints, or a number became infinite; the start is then returned."""
+
+    def __len__(self) -> int:
+        return len(self.rotvec)
+
+    def __getitem__(self, index: slice | Tensor) -> "Fit":
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "energy"}
+        energy = {name: value[index] for name, value in self.energy.items()}
+        return Fit(energy=energy, **{name: value[index] for name, value in parts.items()})
+
+    @property
+    def total(self) -> Float[Tensor, "batch"]:
+        """The whole objective of the body stage."""
+        return torch.stack(list(self.energy.values())).sum(0)
+
+    @staticmethod
+    def cat(fits: list["Fit"]) -> "Fit":
+        """Several batches of fits as one."""
+
+        def join(*path: str) -> Tensor:
+            values = fits
+            for name in path:
+                values = [getattr(value, name) for value in values]
+            return torch.cat(values)
+
+        return Fit(
+            rotvec=join("rotvec"),
+            betas=join("betas"),
+            camera=Camera(join("camera", "translation"), join("camera", "focal"), join("camera", "center")),
+            energy={name: torch.cat([f.energy[name] for f in fits]) for name in fits[0].energy},
+            error=join("error"),
+            iterations=join("iterations"),
+            usable=join("usable"),
+        )
+
+    def choose(self, where: Bool[Tensor, "batch"], other: "Fit") -> "Fit":
+        """This fit where the mask holds, the other elsewhere."""
+        both = Fit.cat([self, other])
+        rows = torch.arange(len(self), device=where.device)
+        return both[torch.where(where, rows, rows + len(self))]
+
+
+def counted(keypoints: Keypoints) -> Float[Tensor, "*batch 49"]:
+    """Confidences as a fit sees them: those of `IGNORED` keypoints are zero."""
+    confidence = keypoints.confidence.clone()
+    confidence[..., list(IGNORED)] = 0
+    return confidence
+
+
+def too_few(keypoints: Keypoints, settings: SmplifySettings) -> Bool[Tensor, "*batch"]:
+    """Samples with too few keypoints to fit a body to."""
+    return (counted(keypoints) > 0).sum(-1) < settings.min_keypoints
+
+
+@torch.no_grad()
+def fit(
+    body: Body,
+    prior: Mixture,
+    keypoints: Keypoints,
+    start: Start,
+    settings: SmplifySettings | None = None,
+) -> Fit:
+    """Fit bodies to keypoints in two stages: first the camera and the body's orientation, then pose and shape.
+
+    Args:
+        body: any body with keypoints.
+        prior: the pose prior.
+        keypoints: crop pixels, (batch 49 2); a confidence of zero means missing.
+        start: where to begin; its camera's focal length and centre are kept.
+        settings: weights and solvers.
+
+    Returns:
+        One fit a sample. Samples that cannot be fitted are flagged, never raised for: see `Fit.usable`.
+
+    Raises:
+        ValueError: the body has no keypoints.
+    """
+    settings = settings or SmplifySettings()
+    layer = body.keypoints_only()
+    chunks = range(0, max(1, len(start.rotvec)), settings.chunk)
+    parts = [slice(i, i + settings.chunk) for i in chunks]
+    return Fit.cat([_fit_chunk(layer, prior, keypoints[part], start[part], settings) for part in parts])
+
+
+def _fit_chunk(
+    layer: KeypointLayer, prior: Mixture, keypoints: Keypoints, start: Start, settings: SmplifySettings
+) -> Fit:
+    turned = _camera_stage(layer, keypoints, start, settings)
+    rotvec = torch.cat([turned.unknowns[:, None, :3], start.rotvec[:, 1:]], dim=1)
+    camera = Camera(turned.unknowns[:, 3:], start.camera.focal, start.camera.center)
+    stage = _body_stage(layer, prior, keypoints, camera, settings)
+    solved = settings.body_solver(stage, torch.cat([rotvec.flatten(1), start.betas], dim=1))
+    return _record(stage, solved, turned, start, too_few(keypoints, settings), settings)
+
+
+def _record(
+    stage: BodyStage, solved: Solution, turned: Solution, start: Start, few: Tensor, settings: SmplifySettings
+) -> Fit:
+    finite = solved.unknowns.isfinite().all(1) & solved.energy.isfinite() & (turned.unknowns[:, 5] > 0)
+    usable = finite & ~few
+    unknowns = torch.where(
+        usable[:, None], solved.unknowns, torch.cat([start.rotvec.flatten(1), start.betas], dim=1)
+    )
+    translation = torch.where(usable[:, None], stage.translation, start.camera.translation)
+    terms = {name: term.square() for name, term in stage.terms(unknowns).items()}
+    error = _mean_error(terms["keypoints"].unflatten(1, (-1, 2)).sum(-1), stage.view.weight, settings)
+    return Fit(
+        rotvec=unknowns[:, :72].unflatten(1, (24, 3)),
+        betas=unknowns[:, 72:],
+        camera=Camera(translation, start.camera.focal, start.camera.center),
+        energy={name: term.sum(1) for name, term in terms.items()},
+        error=torch.where(usable, error, torch.full_like(error, torch.inf)),
+        iterations=turned.iterations + solved.iterations,
+        usable=usable,
+    )
+
+
+def _mean_error(square: Tensor, weight: Tensor, settings: SmplifySettings) -> Tensor:
+    """Mean over the keypoints that count, from squared robust errors per keypoint."""
+    if settings.absent_as_zero:
+        return square.sum(1) / 49
+    return square.sum(1) / (weight > 0).sum(1).clamp(min=1)
+
+
+def _camera_stage(
+    layer: KeypointLayer, keypoints: Keypoints, start: Start, settings: SmplifySettings
+) -> Solution:
+    points, view = _torso(keypoints, start.camera, settings)
+    rotmat = roma.rotvec_to_rotmat(start.rotvec)
+    rotmat[:, 0] = torch.eye(3, dtype=rotmat.dtype, device=rotmat.device)
+    unique = torch.tensor(sorted(set(TORSO + TORSO_ANNOTATED)), device=rotmat.device)
+    posed = layer.select(unique).pose(rotmat, start.betas)
+    chosen = torch.searchsorted(unique, points)
+    positions = posed.positions().gather(1, chosen[..., None].expand(-1, -1, 3))
+    translation = start.camera.translation
+    stage = CameraStage(
+        view=view,
+        offsets=positions - posed.pelvis[:, None],
+        pelvis=posed.pelvis,
+        depth=translation[:, 2],
+        depth_weight=settings.depth_weight,
+    )
+    return settings.camera_solver(stage, torch.cat([start.rotvec[:, 0], translation], dim=1))
+
+
+def _torso(keypoints: Keypoints, camera: Camera, settings: SmplifySettings) -> tuple[Tensor, View]:
+    """Which four keypoints the camera stage uses, sample by sample, and what the photo says of them."""
+    device = keypoints.xy.device
+    detected, annotated = torch.tensor(TORSO, device=device), torch.tensor(TORSO_ANNOTATED, device=device)
+    seen = keypoints.confidence > 0
+    prefer = seen[:, detected].all(1) & settings.hips_in_camera_stage
+    points = torch.where(prefer[:, None], detected, annotated)
+    weight = torch.ones_like(points, dtype=keypoints.xy.dtype)
+    if not settings.missing_torso_counts:
+        weight = weight * seen.gather(1, points)
+    xy = keypoints.xy.gather(1, points[..., None].expand(-1, -1, 2))
+    return points, View(xy, weight, camera.focal, camera.center)
+
+
+def _body_stage(
+    layer: KeypointLayer, prior: Mixture, keypoints: Keypoints, camera: Camera, settings: SmplifySettings
+) -> BodyStage:
+    confidence = counted(keypoints)
+    # Keypoints that nobody in the batch has cost time and change nothing.
+    used = (confidence > 0).any(0).nonzero()[:, 0]
+    return BodyStage(
+        layer=layer.select(used),
+        prior=prior,
+        view=View(keypoints.xy[:, used], confidence[:, used], camera.focal, camera.center),
+        translation=camera.translation,
+        robust_scale=settings.robust_scale,
+        pose_weight=settings.pose_weight,
+        bending_weight=settings.bending_weight,
+        shape_weight=settings.shape_weight,
+    )
+
+
+REWEIGHTINGS = 4
+"""Rounds in which the judge's camera lets go of outliers; the error changes by less than 1 % after the third."""
+
+
+@torch.no_grad()
+def judge(
+    body: Body,
+    keypoints: Keypoints,
+    rotvec: Float[Tensor, "batch 24 3"],
+    betas: Float[Tensor, "batch 10"],
+    settings: SmplifySettings | None = None,
+) -> tuple[Camera, Float[Tensor, "batch"]]:
+    """The reprojection error of given bodies, each under the camera that suits it best.
+
+    Two fits of one sample are compared fairly only if they are judged alike. The released code gives the stored one
+    a least-squares camera and the new one the camera stage's; here both get a camera by robust least squares.
+
+    Returns:
+        The cameras, and px^2 a sample: the mean robust error of the keypoints that count. Infinite where keypoints
+        are too few, or the body would have to stand behind the camera.
+    """
+    settings = settings or SmplifySettings()
+    points = body.keypoints(roma.rotvec_to_rotmat(rotvec), betas)
+    weight = counted(keypoints)
+    # Hips are where they are for the camera, though bodies are not fitted to them.
+    trust = torch.cat([weight[:, : ANNOTATED.start], keypoints.confidence[:, ANNOTATED]], dim=1).square()
+    bend = torch.ones_like(trust)
+    for _ in range(REWEIGHTINGS):
+        translation = cameras.solve_translation(points, keypoints.xy, trust * bend)
+        camera = cameras.crop_camera(translation)
+        pixels = cameras.project(camera, points) - keypoints.xy
+        square = pixels.square().sum(-1)
+        bend = (settings.robust_scale**2 / (settings.robust_scale**2 + square)).square()
+    errors = (weight[..., None] * robust(pixels, settings.robust_scale)).square().sum(-1)
+    error = _mean_error(errors, weight, settings)
+    bad = too_few(keypoints, settings) | (translation[:, 2] <= 0) | ~error.isfinite()
+    return camera, torch.where(bad, torch.full_like(error, torch.inf), error)

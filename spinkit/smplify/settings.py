@@ -1,0 +1,64 @@
+"""What a fit may be told."""
+
+from dataclasses import dataclass
+
+from spinkit.solvers import Adam, LevenbergMarquardt, Solver
+
+IGNORED = (1, 9, 12, 27, 28)
+"""OpenPose's neck and all hips: data sets and SMPL disagree about where these lie, so bodies are not fitted to them.
+Source: SPIN; SMPLify weighs hips zero for the same reason."""
+
+TORSO = (9, 12, 2, 5)
+"""OpenPose's hips and shoulders, for the camera stage where all four are seen."""
+TORSO_ANNOTATED = (27, 28, 33, 34)
+"""The annotated hips and shoulders, for the camera stage otherwise."""
+
+
+@dataclass(frozen=True)
+class SmplifySettings:
+    """Weights and solvers of the two stages. Weights are those of SPIN's released code."""
+
+    robust_scale: float = 100.0
+    """Pixels beyond which a keypoint counts as an outlier."""
+    pose_weight: float = 4.78
+    """Multiplies the mixture prior's residual; the energy sees its square, 22.8."""
+    bending_weight: float = 15.2
+    """Multiplies the residual that keeps elbows and knees from bending the wrong way."""
+    shape_weight: float = 5.0
+    """Multiplies the betas."""
+    depth_weight: float = 100.0
+    """Per metre: holds the depth in the camera stage."""
+    camera_solver: Solver = LevenbergMarquardt(steps=10)
+    body_solver: Solver = LevenbergMarquardt(steps=30)
+    min_keypoints: int = 6
+    """A sample with fewer keypoints that count is not fitted; it is returned as it came, and flagged."""
+    hips_in_camera_stage: bool = True
+    """False repeats the released training loop, whose camera stage never sees OpenPose's hips."""
+    missing_torso_counts: bool = False
+    """True repeats the released camera stage, which is pulled to wherever a missing hip or shoulder is stored."""
+    absent_as_zero: bool = False
+    """True repeats the released error, a mean over all 49 keypoints, in which those that do not count are zeros."""
+    chunk: int = 256
+    """Samples solved at a time, so that their derivatives stay in the processor's cache."""
+
+    def __post_init__(self):
+        for name in ("robust_scale", "min_keypoints", "chunk"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"SmplifySettings.{name} must be positive, got {getattr(self, name)}")
+        for name in ("pose_weight", "bending_weight", "shape_weight", "depth_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"SmplifySettings.{name} must not be negative, got {getattr(self, name)}")
+
+
+def published(steps: int = 100) -> SmplifySettings:
+    """SPIN's released routine: Adam in both stages, and its two oddities of the camera stage and the error.
+
+    Args:
+        steps: iterations in each stage; 100 in the code, at most 50 in the paper's supplement as quoted by its users.
+    """
+    return SmplifySettings(
+        camera_solver=Adam(steps=steps),
+        body_solver=Adam(steps=steps),
+        missing_torso_counts=True,
+        absent_as_zero=True,
+    )

@@ -1,0 +1,176 @@
+"""Two solvers for sums of squares, over batches in which every sample stands alone.
+
+A problem knows its residuals and nothing of solvers; a solver knows problems and nothing of bodies. Samples are rows:
+no sample's steps, damping or end depend on its neighbours.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class Problem(Protocol):
+    """A batch of least-squares problems."""
+
+    def residuals(self, unknowns: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:
+        """What is to become small; differentiable by autograd."""
+
+    def linearize(
+        self, unknowns: Float[Tensor, "batch n"]
+    ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch n n"], Float[Tensor, "batch n"]]:
+        """Energy r'r, J'J and J'r, where J is the derivative of the residuals."""
+
+    def select(self, rows: Int[Tensor, "k"]) -> "Problem":
+        """The problem for some samples only."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where a solver ended."""
+
+    unknowns: Float[Tensor, "batch n"]
+    energy: Float[Tensor, "batch"]
+    iterations: Int[Tensor, "batch"]
+    """Steps that each sample took, refused ones included."""
+    converged: Bool[Tensor, "batch"]
+    """Whether the sample stopped by itself, because no step would gain anything worth having."""
+
+
+class Solver(Protocol):
+    """Anything that takes a problem and a start to a solution: the two below, or your own."""
+
+    def __call__(self, problem: Problem, start: Float[Tensor, "batch n"]) -> Solution: ...
+
+
+@dataclass(frozen=True)
+class Adam:
+    """First-order descent, as SPIN uses it.
+
+    What descends is the sum over the batch. That leaves samples alone, because Adam scales every entry by itself.
+    """
+
+    steps: int = 100
+    """Iterations; every sample takes all of them."""
+    step_size: float = 1e-2
+    """Shared by radians, metres and shape units. The two averages decay as PyTorch's defaults say."""
+
+    def __call__(self, problem: Problem, start: Float[Tensor, "batch n"]) -> Solution:
+        unknowns = start.detach().clone().requires_grad_()
+        optimizer = torch.optim.Adam([unknowns], lr=self.step_size)
+        with torch.enable_grad():
+            for _ in range(self.steps):
+                optimizer.zero_grad()
+                problem.residuals(unknowns).square().sum().backward()
+                optimizer.step()
+        unknowns = unknowns.detach()
+        with torch.no_grad():
+            energy = problem.residuals(unknowns).square().sum(dim=1)
+        iterations = torch.full((len(start),), self.steps, device=start.device)
+        return Solution(unknowns, energy, iterations, torch.zeros_like(iterations, dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class LevenbergMarquardt:
+    """Damped Gauss-Newton steps, with a damping and an end for every sample.
+
+    A step is taken only where it lowers the energy, so no sample ends above its start. Samples that have converged
+    leave the batch, and no hard one keeps them waiting. A sample whose energy or derivative is not finite at its start
+    stays there, and is not called converged.
+
+    Source: Marquardt 1963, with the damping scaled by the diagonal of J'J.
+    """
+
+    steps: int = 30
+    """At most so many; most samples stop earlier."""
+    tolerance: float = 1e-4
+    """A sample stops when an accepted step lowers its energy by less than this share."""
+    damping: float = 1e-2
+    """At the start, relative to the diagonal of J'J."""
+    shrink: float = 0.2
+    """Factor on the damping after a step that lowered the energy."""
+    grow: float = 6.0
+    """Factor on the damping after a step that did not."""
+    floor: float = 1e-3
+    """Added to the diagonal, for unknowns that no residual sees."""
+
+    def __post_init__(self):
+        if self.steps < 0:
+            raise ValueError(f"LevenbergMarquardt.steps must not be negative, got {self.steps}")
+
+    @torch.no_grad()
+    def __call__(self, problem: Problem, start: Float[Tensor, "batch n"]) -> Solution:
+        state = _Running(problem, start.detach().clone(), self)
+        for _ in range(self.steps):
+            if not len(state.rows):
+                break
+            state.step()
+        return state.finish()
+
+
+HOPELESS_DAMPING = 1e6
+"""Beyond it a step is too short to change anything: the sample is as low as it gets."""
+COMPACT_BELOW = 0.8
+"""Reshaping the batch costs more than carrying a few finished samples along, so it waits for this share."""
+
+
+class _Running:
+    """The running batch of one solve. Private, and the only place where something is written to."""
+
+    def __init__(self, problem: Problem, start: Tensor, settings: LevenbergMarquardt):
+        self.problem, self.unknowns, self.settings = problem, start, settings
+        self.energy, self.hessian, self.gradient = problem.linearize(start)
+        batch, device = len(start), start.device
+        self.rows = torch.arange(batch, device=device)
+        self.damping = torch.full((batch,), settings.damping, dtype=start.dtype, device=device)
+        self.best_unknowns, self.best_energy = start.clone(), self.energy.clone()
+        self.iterations = torch.zeros(batch, dtype=torch.int64, device=device)
+        self.converged = torch.zeros(batch, dtype=torch.bool, device=device)
+        self.active = self.energy.isfinite() & self.gradient.isfinite().all(1)
+        self.compact()
+
+    def step(self) -> None:
+        trial = self.unknowns + self.change()
+        energy, hessian, gradient = self.problem.linearize(trial)
+        better = self.active & (energy < self.energy)  # False for NaN, so that it is never accepted.
+        small = self.energy - energy < self.settings.tolerance * self.energy
+        done = self.active & torch.where(better, small, self.damping > HOPELESS_DAMPING)
+
+        def accept(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(better.view(-1, *[1] * (new.dim() - 1)), new, old)
+
+        self.unknowns, self.energy = accept(trial, self.unknowns), accept(energy, self.energy)
+        self.hessian, self.gradient = accept(hessian, self.hessian), accept(gradient, self.gradient)
+        self.damping = self.damping * torch.where(better, self.settings.shrink, self.settings.grow)
+        self.iterations[self.rows] += self.active
+        self.converged[self.rows] |= done
+        self.active = self.active & ~done
+        self.compact()
+
+    def change(self) -> Float[Tensor, "running n"]:
+        """The damped step; zero where the factor failed, which lets the damping grow."""
+        diagonal = self.hessian.diagonal(dim1=1, dim2=2)
+        damped = self.hessian + torch.diag_embed(self.damping[:, None] * diagonal + self.settings.floor)
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        change = -torch.cholesky_solve(self.gradient[..., None], factor)[..., 0]
+        return torch.where((failed == 0)[:, None] & change.isfinite(), change, torch.zeros_like(change))
+
+    def compact(self) -> None:
+        """Let the samples that are done leave the batch, once they are many enough."""
+        if self.active.sum() > COMPACT_BELOW * len(self.active):
+            return
+        self.store()
+        index = self.active.nonzero()[:, 0]
+        self.problem = self.problem.select(index)
+        for name in ("rows", "unknowns", "energy", "hessian", "gradient", "damping", "active"):
+            setattr(self, name, getattr(self, name)[index])
+
+    def store(self) -> None:
+        self.best_unknowns[self.rows] = self.unknowns
+        self.best_energy[self.rows] = self.energy
+
+    def finish(self) -> Solution:
+        self.store()
+        return Solution(self.best_unknowns, self.best_energy, self.iterations, self.converged)

@@ -1,0 +1,27 @@
+"""The SPIN loop: a network starts the fit, the better fit is kept, and what is kept supervises the network."""
+
+from spinkit.spin import checkpoint
+from spinkit.spin.settings import MODES, SpinSettings, loop_fit
+from spinkit.spin.step import Outcome, Target, World, losses, start_from, step, supervise
+from spinkit.spin.train import Run, Schedule, batch_keys, learning_rate, one_step, step_generator, train
+
+__all__ = [
+    "MODES",
+    "Outcome",
+    "Run",
+    "Schedule",
+    "SpinSettings",
+    "Target",
+    "World",
+    "batch_keys",
+    "checkpoint",
+    "learning_rate",
+    "loop_fit",
+    "losses",
+    "one_step",
+    "start_from",
+    "step",
+    "step_generator",
+    "supervise",
+    "train",
+]

@@ -1,0 +1,72 @@
+"""What a training run may be told."""
+
+from dataclasses import dataclass, field
+
+from spinkit.crop import Augmentation
+from spinkit.smplify import SmplifySettings
+from spinkit.solvers import LevenbergMarquardt
+
+MODES = ("static", "loop", "reprojection", "oracle")
+
+
+def loop_fit() -> SmplifySettings:
+    """The fit inside the loop: a few steps from the regressed start, which is worth keeping near."""
+    return SmplifySettings(
+        camera_solver=LevenbergMarquardt(steps=3),
+        body_solver=LevenbergMarquardt(steps=6, damping=1.0),
+    )
+
+
+@dataclass(frozen=True)
+class SpinSettings:
+    """The loop's numbers. Defaults are SPIN's where its code or paper gives one, and say so where not."""
+
+    mode: str = "loop"
+    """`loop`: fits improve and supervise. `static`: initial fits supervise and never change. `reprojection`: keypoints
+    alone supervise. `oracle`: the hidden true parameters supervise, which no real data would allow."""
+    steps: int = 10_000
+    batch_size: int = 64
+    image_size: int = 224
+    """Pixels of the network's input."""
+    learning_rate: float = 5e-5
+    """Adam's. The paper's supplement is quoted with 3e-5."""
+    weight_decay: float = 0.0
+    warmup: int = 0
+    """Steps over which the learning rate rises from zero; not in SPIN."""
+    final_learning_rate: float = 1.0
+    """Share of the learning rate at the end, reached along half a cosine; SPIN keeps it constant."""
+    first_fit_step: int = 0
+    """Before it the network knows so little that no fit from its answer is ever accepted; SPIN fits from the start."""
+    keypoint_weight: float = 5.0
+    joint_weight: float = 5.0
+    """On 3D joints, where they are known."""
+    pose_weight: float = 1.0
+    betas_weight: float = 0.001
+    vertex_weight: float = 0.0
+    """On vertices, by absolute distance; needs the mesh."""
+    loss_scale: float = 60.0
+    """Multiplies the sum, as HMR's encoder loss does."""
+    openpose_weight: float = 0.0
+    """Of OpenPose's keypoints in the network's keypoint loss; the fit always sees them."""
+    annotated_weight: float = 1.0
+    reprojection_threshold: float = 204.0
+    """px^2: a fit with a larger error does not supervise. SPIN's 100, a mean over all 49 keypoints, allows a person with
+    all 24 annotated the same sum: 100 x 49 / 24."""
+    betas_limit: float = 3.0
+    """A fit with any beta beyond it supervises with betas of zero: no one is that unusual."""
+    use_labels: bool = True
+    """False hides 3D labels from training, the paper's unpaired setting."""
+    max_bad_steps: int = 10
+    """Steps in a row whose loss is not finite, after which training stops."""
+    seed: int = 0
+    fit: SmplifySettings = field(default_factory=loop_fit)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self):
+        if self.mode not in MODES:
+            raise ValueError(f"SpinSettings.mode must be one of {', '.join(MODES)}, got '{self.mode}'")
+        for name in ("steps", "batch_size", "image_size", "max_bad_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"SpinSettings.{name} must be at least 1, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"SpinSettings.learning_rate must be positive, got {self.learning_rate}")

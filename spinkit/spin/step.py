@@ -1,0 +1,174 @@
+"""One step of the loop: regress, fit, keep the better fit, and be supervised by it."""
+
+from dataclasses import dataclass
+
+import roma
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from spinkit import camera as cameras
+from spinkit import hmr, smplify
+from spinkit.body import Body
+from spinkit.data import Batch
+from spinkit.fits import FitDictionary
+from spinkit.hmr import Regression
+from spinkit.keypoints import ANNOTATED, OPENPOSE, Keypoints
+from spinkit.priors import Mixture
+from spinkit.spin.settings import SpinSettings
+
+LEAST_SCALE = 0.1
+"""A regressed camera with a smaller scale, or a negative one, would put the fit's start kilometres away."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What every step needs and none changes."""
+
+    body: Body
+    prior: Mixture
+    settings: SpinSettings
+
+
+@dataclass(frozen=True)
+class Target:
+    """What supervises the network."""
+
+    rotmat: Float[Tensor, "b 24 3 3"]
+    betas: Float[Tensor, "b 10"]
+    valid: Bool[Tensor, "b"]
+    """Where pose and shape are trusted; elsewhere only keypoints supervise."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step did, for the history."""
+
+    losses: dict[str, Tensor]
+    """Unweighed, by name; `total` is what descends."""
+    updated: Bool[Tensor, "b"]
+    """Whose stored fit was replaced."""
+    valid: Bool[Tensor, "b"]
+    old_error: Float[Tensor, "b"]
+    """Of the stored fits, px^2, in these crops."""
+    new_error: Float[Tensor, "b"]
+    """Of the new fits; infinite where none was made."""
+
+
+def step(model: nn.Module, batch: Batch, fits: FitDictionary, world: World, number: int) -> Outcome:
+    """Regress a batch, improve its fits, and return the losses; the caller descends.
+
+    Args:
+        model: the regressor, in training mode.
+        batch: augmented samples.
+        fits: the dictionary, which is written to in the mode `loop`.
+        world: body, prior and settings.
+        number: of the step, for the dictionary's history.
+    """
+    said = model(hmr.normalise(batch.image))
+    target, old_error, new_error, updated = supervise(said.detach(), batch, fits, world, number)
+    return Outcome(losses(said, target, batch, world), updated, target.valid, old_error, new_error)
+
+
+@torch.no_grad()
+def supervise(
+    said: Regression, batch: Batch, fits: FitDictionary, world: World, number: int
+) -> tuple[Target, Tensor, Tensor, Tensor]:
+    """The target of a batch: the stored fits, bettered where the new ones are better, and labels above both."""
+    settings = world.settings
+    rotvec, betas = fits.read(batch.key, batch.change)
+    _, old_error = smplify.judge(world.body, batch.keypoints, rotvec, betas, settings.fit)
+    new_error = torch.full_like(old_error, torch.inf)
+    updated = torch.zeros_like(old_error, dtype=torch.bool)
+    if settings.mode == "loop" and number >= settings.first_fit_step:
+        new = smplify.fit(world.body, world.prior, batch.keypoints, start_from(said), settings.fit)
+        # Both are judged in this crop by the same rule; the camera stage's own camera would favour the new one.
+        _, judged = smplify.judge(world.body, batch.keypoints, new.rotvec, new.betas, settings.fit)
+        new_error = torch.where(new.usable, judged, new_error)
+        updated = fits.write(
+            batch.key, batch.change, new.rotvec, new.betas, step=number, before=old_error, after=new_error
+        )
+        rotvec = torch.where(updated[:, None, None], new.rotvec, rotvec)
+        betas = torch.where(updated[:, None], new.betas, betas)
+    error = torch.where(updated, new_error, old_error)
+    return _target(rotvec, betas, error, batch, settings), old_error, new_error, updated
+
+
+def _target(rotvec: Tensor, betas: Tensor, error: Tensor, batch: Batch, settings: SpinSettings) -> Target:
+    improbable = (betas.abs() > settings.betas_limit).any(dim=1)
+    betas = torch.where(improbable[:, None], torch.zeros_like(betas), betas)
+    # In the oracle's mode a fit may not stand in for the truth, even where that is unknown.
+    valid = (error < settings.reprojection_threshold) & (settings.mode in ("static", "loop"))
+    if settings.use_labels or settings.mode == "oracle":
+        known = batch.labels.has_smpl
+        rotvec = torch.where(known[:, None, None], batch.labels.rotvec, rotvec)
+        betas = torch.where(known[:, None], batch.labels.betas, betas)
+        valid = valid | known
+    return Target(roma.rotvec_to_rotmat(rotvec), betas, valid)
+
+
+def start_from(said: Regression) -> smplify.Start:
+    """A fit's start from what the network said. Betas are held within what bodies come in."""
+    scale = said.weak[:, :1].clamp(min=LEAST_SCALE)
+    camera = cameras.from_weak(torch.cat([scale, said.weak[:, 1:]], dim=1))
+    return smplify.Start(roma.rotmat_to_rotvec(said.rotmat), said.betas.clamp(-3, 3), camera)
+
+
+def losses(said: Regression, target: Target, batch: Batch, world: World) -> dict[str, Tensor]:
+    """The network's losses by name, and their weighed sum as `total`. Subsets that are empty give zero.
+
+    Source: SPIN, train/trainer.py; the sum is 60 (5 L_2D + 5 L_3D + L_pose + 0.001 L_betas + L_sign).
+    """
+    s = world.settings
+    points = world.body.keypoints(said.rotmat, said.betas)
+    parts = {
+        "keypoints": keypoint_loss(points, said.weak, batch.keypoints, s),
+        "pose": _mean_where(target.valid, (said.rotmat - target.rotmat).square()),
+        "betas": _mean_where(target.valid, (said.betas - target.betas).square()),
+        # Keeps the camera in front: exp(-10 s)^2 explodes where the scale turns negative.
+        "sign": torch.exp(-10 * said.weak[:, 0]).square().mean(),
+    }
+    weights = {"keypoints": s.keypoint_weight, "pose": s.pose_weight, "betas": s.betas_weight, "sign": 1.0}
+    if s.use_labels and batch.labels.has_pose_3d.any():
+        parts["joints"] = joint_loss(points, batch)
+        weights["joints"] = s.joint_weight
+    if s.vertex_weight > 0:
+        parts["vertices"] = vertex_loss(said, target, world.body)
+        weights["vertices"] = s.vertex_weight
+    total = s.loss_scale * sum(weights[name] * part for name, part in parts.items())
+    return {**parts, "total": total}
+
+
+def keypoint_loss(
+    points: Float[Tensor, "b 49 3"], weak: Float[Tensor, "b 3"], keypoints: Keypoints, settings: SpinSettings
+) -> Float[Tensor, ""]:
+    """Squared distance of projected keypoints, in half crops; a mean over all 49, in which missing ones are zeros."""
+    half = cameras.RESOLUTION / 2
+    away = (cameras.project(cameras.from_weak(weak), points) - keypoints.xy) / half
+    weight = keypoints.confidence.clone()
+    weight[:, OPENPOSE] *= settings.openpose_weight
+    weight[:, ANNOTATED] *= settings.annotated_weight
+    return (weight[..., None] * away.square()).mean()
+
+
+def joint_loss(points: Float[Tensor, "b 49 3"], batch: Batch) -> Float[Tensor, ""]:
+    """Squared distance of 3D joints in square metres, both centred between the hips, where they are known."""
+    truth, seen = batch.labels.joints[..., :3], batch.labels.joints[..., 3:]
+
+    def centred(joints: Tensor) -> Tensor:
+        return joints - joints[:, [2, 3]].mean(dim=1, keepdim=True)
+
+    away = centred(points[:, ANNOTATED]) - centred(truth)
+    return _mean_where(batch.labels.has_pose_3d, seen * away.square())
+
+
+def vertex_loss(said: Regression, target: Target, body: Body) -> Float[Tensor, ""]:
+    """Mean absolute distance of vertices in metres, where the target is valid."""
+    away = body.vertices(said.rotmat, said.betas) - body.vertices(target.rotmat, target.betas)
+    return _mean_where(target.valid, away.abs())
+
+
+def _mean_where(mask: Bool[Tensor, "b"], values: Float[Tensor, "b ..."]) -> Float[Tensor, ""]:
+    """Mean over the samples of a mask; zero, with a gradient of zero, where it is empty."""
+    weight = mask.to(values.dtype)
+    return (weight * values.flatten(1).mean(1)).sum() / weight.sum().clamp(min=1)

@@ -1,0 +1,176 @@
+"""The script `run`, tried in a copy of the project where pip and venv only write down their calls."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from spinkit import launch
+
+ROOT = Path(__file__).resolve().parents[1]
+STAND_IN = """#!/bin/sh
+# Real Python for questions, a stand-in for installers and programs.
+case "$1 ${{2:-}}" in
+    "-m venv") [ -z "${{NO_VENV:-}}" ] || {{ echo "ensurepip is not available"; exit 1; }}
+               mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo venv >>calls ;;
+    "-m pip")  echo pip >>calls
+               [ -z "${{OFFLINE:-}}" ] || {{ echo "ERROR: no route to the index"; exit 1; }} ;;
+    "-m "*)    echo "$*" >>calls ;;
+    *)         exec "{python}" "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    """A folder whose name has a space, with `run`, pyproject.toml and a stand-in Python."""
+    folder = tmp_path / "a copy"
+    folder.mkdir()
+    for name in ("run", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    stand_in = folder / "python stand-in"
+    stand_in.write_text(STAND_IN.format(python=sys.executable))
+    stand_in.chmod(0o755)
+    return folder
+
+
+def call(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    told = {"PYTHON": str(folder / "python stand-in"), "SPINKIT_NO_APT": "1", **environment}
+    return subprocess.run(
+        [str(folder / "run"), *arguments],
+        cwd=folder.parent,  # never the folder itself: run must find its own way
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+    )
+
+
+def calls(folder: Path) -> list[str]:
+    written = folder / "calls"
+    return written.read_text().splitlines() if written.exists() else []
+
+
+def test_without_a_command_it_explains_itself_and_does_nothing(copy):
+    for arguments in ((), ("help",), ("--help",)):
+        done = call(copy, *arguments)
+        assert done.returncode == 0
+        assert all(word in done.stdout for word in ("setup", "train", "test", "lab", "bench"))
+    assert not calls(copy)
+
+
+def test_an_unknown_command_is_refused_with_status_2(copy):
+    done = call(copy, "trian")
+    assert done.returncode == 2
+    assert "unknown command: trian" in done.stderr
+
+
+def test_the_second_set_up_installs_nothing(copy):
+    assert call(copy, "setup").returncode == 0
+    assert calls(copy) == ["venv", "pip"]
+    assert call(copy, "setup").returncode == 0
+    assert calls(copy) == ["venv", "pip"]
+
+
+def test_a_changed_list_of_packages_is_installed_again(copy):
+    call(copy, "setup")
+    with (copy / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    assert call(copy, "setup").returncode == 0
+    assert calls(copy) == ["venv", "pip", "pip"]
+
+
+def test_options_reach_the_program_behind_a_command(copy):
+    assert call(copy, "test", "-k", "two words").returncode == 0
+    assert calls(copy)[-1] == "-m pytest -k two words"
+    assert call(copy, "train", "-p", "preset", "cpu").returncode == 0
+    assert calls(copy)[-1] == "-m spinkit.launch notebooks/03_train_spin.ipynb -p preset cpu"
+    assert call(copy, "lab").returncode == 0
+    assert "-m jupyterlab --ip=127.0.0.1" in calls(copy)[-1]
+
+
+def test_a_failing_pip_leaves_nothing_half_done_and_a_log(copy):
+    done = call(copy, "test", OFFLINE="1")
+    assert done.returncode == 1
+    assert "no route to the index" in done.stderr and "Is the network there?" in done.stderr
+    assert "no route to the index" in (copy / "setup.log").read_text()
+    assert not (copy / ".venv").exists()
+    assert call(copy, "setup").returncode == 0, "the next try starts afresh"
+
+
+def test_a_python_without_venv_is_explained(copy):
+    done = call(copy, "setup", NO_VENV="1")
+    assert done.returncode == 1
+    assert "python3-venv" in done.stderr
+    assert not (copy / ".venv").exists()
+
+
+def test_a_python_that_is_too_old_is_refused(copy):
+    old = copy / "old python"
+    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo "Python 3.8.2" && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    done = call(copy, "setup", PYTHON=str(old))
+    assert done.returncode == 1
+    assert "3.11 or newer is needed" in done.stderr and "3.8.2" in done.stderr
+
+
+def test_a_machine_without_python_is_told_so(copy):
+    tools = copy / "tools"
+    tools.mkdir()
+    for name in ("dirname", "sh", "cat"):
+        (tools / name).symlink_to(shutil.which(name))
+    done = call(copy, "setup", PYTHON="", PATH=str(tools))
+    assert done.returncode == 1
+    assert "no python3 found" in done.stderr
+
+
+def test_an_unknown_benchmark_is_refused_before_any_set_up(copy):
+    assert call(copy, "bench", "nothing").returncode == 2
+    assert not calls(copy)
+
+
+@pytest.fixture
+def chapter(tmp_path) -> Path:
+    """A notebook with two parameters, in a folder notebooks/."""
+    page = nbformat.v4.new_notebook()
+    page.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    parameters = nbformat.v4.new_code_cell('steps = 3\nrun = "runs/none"', metadata={"tags": ["parameters"]})
+    work = nbformat.v4.new_code_cell(
+        "from pathlib import Path\nfigure = Path(run) / 'steps.txt'\nprint(figure.write_text('x' * steps))"
+    )
+    page.cells = [parameters, work]
+    path = tmp_path / "notebooks" / "03_chapter.ipynb"
+    path.parent.mkdir()
+    nbformat.write(page, path)
+    return path
+
+
+def test_an_unknown_parameter_is_refused_with_the_known_ones(chapter, capsys):
+    assert launch.main([str(chapter), "-p", "setps", "5"]) == 2
+    complaint = capsys.readouterr().err
+    assert "no parameter setps" in complaint and "steps = 3" in complaint
+    assert not (chapter.parent.parent / "runs").exists()
+
+
+def test_a_chapter_runs_into_the_folder_that_it_is_told(chapter, capfd):
+    assert launch.main([str(chapter), "--name", "first", "-p", "steps", "5"]) == 0
+    folder = chapter.parent.parent / "runs" / "first"
+    assert (folder / "steps.txt").read_text() == "xxxxx"
+    executed = nbformat.read(folder / chapter.name, as_version=4)
+    assert executed.cells[-1].outputs[0].text.strip() == "5"
+    assert "widgets" not in executed.metadata
+
+
+def test_a_missing_chapter_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="99_none"):
+        launch.known_parameters(tmp_path / "99_none.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("5", 5), ("1e-3", 1e-3), ("True", True), ("cpu", "cpu"), ("'7'", "7")]
+)
+def test_words_become_the_values_that_they_spell(text, value):
+    assert launch.value_of(text) == value
