@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
+from spinkit import keypoints
 from spinkit.people import anatomy
 
 METRES = 0.056444
@@ -30,8 +31,11 @@ TRUNK = ("lowerback", "upperback", "thorax", "lowerneck", "upperneck", "head")
 ARM = ("clavicle", "humerus", "radius", "wrist", "hand", "fingers", "thumb")
 BONES = ("root", *_named("l", *LEG), *_named("r", *LEG), *TRUNK, *_named("l", *ARM), *_named("r", *ARM))
 """In the order in which every BVH and rotation-vector file of the database lists them."""
-PARENTS = (-1, 0, 1, 2, 3, 4, 0, 6, 7, 8, 9, 0, 11, 12, 13, 14, 15)
-PARENTS = (*PARENTS, 13, 17, 18, 19, 20, 21, 20, 13, 24, 25, 26, 27, 28, 27)
+PARENTS = (
+    *(-1, 0, 1, 2, 3, 4, 0, 6, 7, 8, 9),
+    *(0, 11, 12, 13, 14, 15),
+    *(13, 17, 18, 19, 20, 21, 20, 13, 24, 25, 26, 27, 28, 27),
+)
 
 # Rotation-vector files also hold a column triple for the end of each chain.
 EXPMAP_ENDS = (6, 12, 19, 26, 28, 35, 37)
@@ -194,9 +198,9 @@ def retarget(clip: Clip, rest_joints: Float[np.ndarray, "24 3"]) -> Float[np.nda
     posed = {"pelvis": _turned(clip, "root")} | _spine(clip, rest_joints)
     for side in anatomy.SIDES:
         posed |= _leg(clip, rest_joints, side) | _arm(clip, rest_joints, side, posed["spine 3"])
-    names = [name.lower() for name in anatomy.keypoints.JOINT_NAMES]
+    names = [name.lower() for name in keypoints.JOINT_NAMES]
     rotvec = np.zeros((len(clip.rotation), 24, 3))
-    for row, parent in enumerate(anatomy.keypoints.JOINT_PARENTS):
+    for row, parent in enumerate(keypoints.JOINT_PARENTS):
         if parent >= 0:
             rotvec[:, row] = (posed[names[parent]].inv() * posed[names[row]]).as_rotvec()
     return rotvec

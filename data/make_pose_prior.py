@@ -25,6 +25,8 @@ SOURCE = (
 COMPONENTS = 8
 REGULARISATION = 5e-3
 """Radians squared added to every variance: 4 degrees that no joint is surer of."""
+STARTS = 5
+"""Runs of expectation maximisation, of which the likeliest is kept."""
 SAMPLED = 20_000
 FRAMES_PER_CLIP = 300
 JITTER = np.radians(2.0)
@@ -110,7 +112,9 @@ def fit_mixture(training: Float[np.ndarray, "n 69"]) -> tuple[np.ndarray, np.nda
     # scikit-learn is needed here only, so that the rest of this file can be imported without it.
     from sklearn.mixture import GaussianMixture
 
-    mixture = GaussianMixture(COMPONENTS, reg_covar=REGULARISATION, max_iter=200, random_state=SEED)
+    mixture = GaussianMixture(
+        COMPONENTS, reg_covar=REGULARISATION, max_iter=200, n_init=STARTS, random_state=SEED
+    )
     mixture.fit(training)
     if not mixture.converged_:
         raise RuntimeError("expectation maximisation did not converge in 200 rounds; raise max_iter")

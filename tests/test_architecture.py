@@ -13,7 +13,7 @@ FLOORS = (
     {"crop", "body"},
     {"smplify", "data", "fits"},
     {"people", "spin", "evaluate"},
-    {"view", "export", "siblings", "launch"},
+    {"view", "export", "siblings", "launch", "job"},
 )
 BANNED_ROOMS = {"utils", "common", "types", "constants", "config", "helpers", "misc", "core", "base"}
 FOLDERS = ("spinkit", "tests", "data", "notebooks", "benchmarks", ".ci")

@@ -36,7 +36,7 @@ TOLERANCES = {
     "posed Human3.6M points, mean": 1.0,
     "posed extra points, mean": 1.0,
 }
-"""Measure -> millimetres, but the weights are plain numbers and a shape direction is per standard deviation."""
+"""Measure -> millimetres; but weights are plain numbers, and shape directions are per standard deviation."""
 
 Model = dict[str, np.ndarray]
 

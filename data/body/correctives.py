@@ -1,4 +1,4 @@
-"""Pose-dependent offsets (SMPL's `posedirs`) that make linear blend skinning act like dual-quaternion skinning.
+"""Pose correctives (SMPL's `posedirs`) that make linear blend skinning act like dual-quaternion skinning.
 
 Linear blending flattens bent buttocks and pinches a twisted forearm. Dual quaternions do not, but SMPL's
 format has no place for them. So for each joint the offset that would be needed is regressed on the nine
@@ -39,7 +39,7 @@ RANGES = {
     "left_wrist": ((-45, 45), (-22, 34), (-75, 65)),
     "left_hand": ((0, 0), (0, 0), (-70, 15)),
 }
-"""Joint -> range of motion in degrees of the rotation vector's x, y and z. The right side mirrors the left."""
+"""Joint -> range of motion in degrees of the rotation vector's x, y, z. The right side mirrors the left."""
 
 
 def fit(

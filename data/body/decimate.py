@@ -1,4 +1,4 @@
-"""Mirror-symmetric simplification of a mesh by half-edge collapses, judged in several poses and shapes at once.
+"""Mirror-symmetric simplification of a mesh by half-edge collapses, judged in many poses and shapes at once.
 
 Every collapse moves a vertex onto a neighbour, so the result's vertices are a subset of the old ones and all
 that is known of a vertex is kept by indexing. Two mirror-image edges collapse together, or neither does.
@@ -40,7 +40,7 @@ class Quadrics:
         self.c[target] += self.c[source]
 
     def costs(self, vertex: int, targets: list[int], points: np.ndarray) -> np.ndarray:
-        """(targets,) what it costs to move a vertex onto each of these vertices at points (targets, bodies, 3)."""
+        """(targets,) what it costs to move a vertex onto each target; points (targets, bodies, 3)."""
         A, b, c = (part[vertex][None] + part[targets] for part in (self.A, self.b, self.c))
         squares = np.einsum("mki,mkij,mkj->mk", points, A, points)
         return (squares + 2 * np.einsum("mki,mki->mk", b, points) + c).sum(1)

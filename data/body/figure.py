@@ -39,7 +39,7 @@ class Figure:
         return self.joints + np.tensordot(coefficients, self.joint_offsets, 1)
 
     def only(self, vertices: np.ndarray) -> Self:
-        """The figure of some of the vertices, which are renumbered in the order given. They must come in pairs."""
+        """The figure of some vertices, numbered in the order given; with each comes its mirror image."""
         new_number = np.full(len(self.vertices), -1)
         new_number[vertices] = np.arange(len(vertices))
         weights = self.weights[vertices].copy()

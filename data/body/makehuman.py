@@ -41,7 +41,7 @@ TRAITS = {
     "cupsize": (CUP_SIZES, (0, 0.5, 1)),
     "firmness": (FIRMNESSES, (0, 0.5, 1)),
 }
-"""Trait -> its named extremes and where each lies on anny's scale; age 2/3 is about 16 years, 1 is old age."""
+"""Trait -> its named extremes and where each lies on anny's scale; age 2/3 is about 16 years, 1 is old."""
 
 LIMBS = {
     "thigh": "legs/measure-upperleg-height",

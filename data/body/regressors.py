@@ -1,8 +1,8 @@
 """Regressors from skin to inner points: rows of weights that are not negative and sum to one.
 
-SMPL's 24 joints are regressed from the skin in the T-pose. The other points (those of Human3.6M, MPII and LSP)
-are regressed from the posed skin; where they lie in the body is defined in `point_definitions`. The
-definitions are ours, not fits to annotations of those data sets.
+SMPL's 24 joints are regressed from the skin in the T-pose. Other points, those of Human3.6M, MPII and LSP,
+are regressed from the posed skin; `point_definitions` says where they lie in the body. The definitions are
+ours, not fits to annotations of those data sets.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,15 @@ H36M_NAMES = (
 )
 """SPIN's order of Human3.6M's joints: the left leg comes first."""
 EXTRA_POINTS = {
-    **{
-        "Right Hip": "right_hip",
-        "Left Hip": "left_hip",
-        "Neck (LSP)": "neck_lsp",
-        "Top of Head (LSP)": "top",
-    },
-    **{"Pelvis (MPII)": "pelvis", "Thorax (MPII)": "thorax", "Spine (H36M)": "spine", "Jaw (H36M)": "jaw"},
-    **{"Head (H36M)": "head"},
+    "Right Hip": "right_hip",
+    "Left Hip": "left_hip",
+    "Neck (LSP)": "neck_lsp",
+    "Top of Head (LSP)": "top",
+    "Pelvis (MPII)": "pelvis",
+    "Thorax (MPII)": "thorax",
+    "Spine (H36M)": "spine",
+    "Jaw (H36M)": "jaw",
+    "Head (H36M)": "head",
 }
 """SPIN's nine extra points, in its order -> our name."""
 

@@ -1,7 +1,7 @@
 """SMPL's 24 joints on MakeHuman's skeleton, the T-pose, and linear blend skinning in numpy.
 
-Rotations are matrices (..., 3, 3). "Global" ones turn from the T-pose into the body frame, "local" ones from a
-joint's parent; which is meant is in the names. Lengths are in metres.
+Rotations are matrices (..., 3, 3). `turn` names global ones, which take a part from the T-pose into the body
+frame, `local` those against a joint's parent. Lengths are in metres.
 """
 
 import numpy as np
@@ -175,7 +175,16 @@ def pose_feature(local: np.ndarray) -> np.ndarray:
 def forward(
     model: dict[str, np.ndarray], betas: np.ndarray, rotvec: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The posed body of a file's arrays: (b, 10) betas, (b, 24, 3) radians -> vertices (b, n, 3), joints (b, 24, 3)."""
+    """SMPL's body in numpy, the reference for the files that this folder makes.
+
+    Args:
+        model: the arrays of a body file.
+        betas: (b, 10)
+        rotvec: (b, 24, 3) radians.
+
+    Returns:
+        (b, n, 3) vertices and (b, 24, 3) joints.
+    """
     shaped = model["v_template"] + np.tensordot(betas, model["shapedirs"], ([1], [2]))
     rest = np.einsum("jv,nva->nja", model["J_regressor"], shaped)
     local = rotmat(rotvec)

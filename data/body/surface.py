@@ -63,7 +63,7 @@ def euler_characteristic(faces: np.ndarray) -> int:
     """Vertices - edges + faces of a triangle mesh: 2 for a closed surface of the topology of a sphere.
 
     Raises:
-        ValueError: if an edge does not lie between exactly two faces that run along it in opposite directions.
+        ValueError: if an edge does not lie between exactly two faces that run along it in opposite ways.
     """
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).tolist()
     directed = {(a, b) for a, b in edges}

@@ -29,62 +29,62 @@ EXAMPLES = {
 AVERAGE = 4
 """The one of them on whom the landmarks are sought."""
 
+
+def _both(joint: str, x: float, y: float, z: float) -> dict[str, tuple[float, float, float]]:
+    """A rotation vector on the left and its mirror image on the right."""
+    return {f"left_{joint}": (x, y, z), f"right_{joint}": (x, -y, -z)}
+
+
 POSES = (
     {},
-    {"left_shoulder": (0, 0, -75), "right_shoulder": (0, 0, 75)},
-    {"left_shoulder": (0, 0, 70), "right_shoulder": (0, 0, -70)},
-    {"left_shoulder": (0, -85, 0), "right_shoulder": (0, 85, 0)},
-    {
-        **{"left_elbow": (0, -120, 0), "right_elbow": (0, 90, 0)},
-        **{"left_shoulder": (0, 0, -40), "right_shoulder": (0, 0, 40)},
-    },
-    {
-        **{
-            "left_hip": (-90, 0, 0),
-            "right_hip": (-90, 0, 0),
-            "left_knee": (90, 0, 0),
-            "right_knee": (90, 0, 0),
-        },
-        **{"left_shoulder": (0, 0, -70), "right_shoulder": (0, 0, 70)},
-    },
-    {
-        **{
-            "left_hip": (-120, 0, 0),
-            "right_hip": (-120, 0, 0),
-            "left_knee": (135, 0, 0),
-            "right_knee": (135, 0, 0),
-        },
-        **{"left_ankle": (-25, 0, 0), "right_ankle": (-25, 0, 0)},
-    },
-    {
-        **{
-            "head": (0, 35, 0),
-            "neck": (0, 35, 0),
-            "spine1": (0, 12, 0),
-            "spine2": (0, 12, 0),
-            "spine3": (0, 12, 0),
-        },
-        **{"left_wrist": (80, 0, 0), "right_elbow": (80, 0, 0)},
-    },
-    {
-        **{"spine1": (25, 0, 0), "spine2": (25, 0, 0), "spine3": (15, 0, 0)},
-        **{"left_hip": (-40, 0, 0), "right_hip": (-40, 0, 0)},
-    },
-    {"left_hip": (0, 0, 45), "right_hip": (0, 0, -45)},
+    _both("shoulder", 0, 0, -75),
+    _both("shoulder", 0, 0, 70),
+    _both("shoulder", 0, -85, 0),
+    {"left_elbow": (0, -120, 0), "right_elbow": (0, 90, 0)} | _both("shoulder", 0, 0, -40),
+    _both("hip", -90, 0, 0) | _both("knee", 90, 0, 0) | _both("shoulder", 0, 0, -70),
+    _both("hip", -120, 0, 0) | _both("knee", 135, 0, 0) | _both("ankle", -25, 0, 0),
+    dict.fromkeys(("head", "neck"), (0, 35, 0))
+    | dict.fromkeys(("spine1", "spine2", "spine3"), (0, 12, 0))
+    | {"left_wrist": (80, 0, 0), "right_elbow": (80, 0, 0)},
+    {"spine1": (25, 0, 0), "spine2": (25, 0, 0), "spine3": (15, 0, 0)} | _both("hip", -40, 0, 0),
+    _both("hip", 0, 0, 45),
 )
-"""The pose of each, rotation vectors in degrees: arms down, up, forward, elbows bent, sitting, squatting ..."""
+"""The pose of each, rotation vectors in degrees: T-pose, arms down, up and forward, elbows bent, sitting,
+squatting, twisted, bent, legs apart."""
 
 NUMBERS = {
-    **{"nose": 332, "leye": 2800, "lear": 583, "reye": 6260, "rear": 4071},
-    **{"lthumb": 2746, "lindex": 2319, "lmiddle": 2445, "lring": 2556, "lpinky": 2673},
-    **{"rthumb": 6191, "rindex": 5782, "rmiddle": 5905, "rring": 6016, "rpinky": 6133},
-    **{"LBigToe": 3216, "LSmallToe": 3226, "LHeel": 3387, "RBigToe": 6617, "RSmallToe": 6624, "RHeel": 6787},
+    "nose": 332,
+    "leye": 2800,
+    "lear": 583,
+    "reye": 6260,
+    "rear": 4071,
+    "lthumb": 2746,
+    "lindex": 2319,
+    "lmiddle": 2445,
+    "lring": 2556,
+    "lpinky": 2673,
+    "rthumb": 6191,
+    "rindex": 5782,
+    "rmiddle": 5905,
+    "rring": 6016,
+    "rpinky": 6133,
+    "LBigToe": 3216,
+    "LSmallToe": 3226,
+    "LHeel": 3387,
+    "RBigToe": 6617,
+    "RSmallToe": 6624,
+    "RHeel": 6787,
 }
 """The landmarks' numbers in SMPL's mesh."""
 
 TIPS = {
-    **{"lthumb": "finger1-3.L", "lindex": "finger2-3.L", "lmiddle": "finger3-3.L"},
-    **{"lring": "finger4-3.L", "lpinky": "finger5-3.L", "LBigToe": "toe1-2.L", "LSmallToe": "toe5-3.L"},
+    "lthumb": "finger1-3.L",
+    "lindex": "finger2-3.L",
+    "lmiddle": "finger3-3.L",
+    "lring": "finger4-3.L",
+    "lpinky": "finger5-3.L",
+    "LBigToe": "toe1-2.L",
+    "LSmallToe": "toe5-3.L",
 }
 """Landmark -> the bone at whose tip it lies."""
 
@@ -122,8 +122,8 @@ def _examples(surface: Surface, figure: Figure, people: np.ndarray) -> np.ndarra
     """(bodies, n, 3): the people in their poses, and the mirror images of those that are not symmetric."""
     skin = np.unique(surface.faces)
     weights = figure.weights[skin]
-    # In double precision, so that rounding, which depends on the machine, does not choose between collapses of
-    # nearly equal cost.
+    # In double precision: the rounding of single precision, which differs between machines and numbers of
+    # threads, would choose between collapses of nearly equal cost.
     a_pose = figure.vertices[skin] + np.tensordot(people, figure.offsets[:, skin].astype(float), 1)
     rest = to_t_pose(a_pose, figure.a_joints(people), weights)
     rotvec = np.stack([skeleton.turned(pose) for pose in POSES])

@@ -1,4 +1,4 @@
-"""What is behind people and what is in front of them: rooms, streets, meadows and things, all made of noise."""
+"""What is behind people and what is before them: rooms, streets, meadows and things, all made of noise."""
 
 import math
 from dataclasses import dataclass
@@ -73,11 +73,9 @@ def draw_occluders(dice: Dice, chance: float) -> Shapes:
     ).gather(0, kind[None, ..., None].expand(1, -1, -1, 2))[0]
     thin = (kind >= 2)[..., 0]
     turn = torch.where(thin[:, None], dice.normal(0, 0.1, 1), dice.uniform(-1.5, 1.5, 1))
-    # Long things cross the body; others lie on it anywhere but at its very middle line only.
+    # Somewhere on the body, more often near its middle; posts and railings cross the whole picture.
     spread = dice.normal(0, 1, 1, 2) * torch.tensor([0.13, 0.2])
-    return Shapes(
-        0.5 + spread, half, turn, kind == 0, dice.chance(chance, 1), **_two_colours(dice, 1)
-    )
+    return Shapes(0.5 + spread, half, turn, kind == 0, dice.chance(chance, 1), **_two_colours(dice, 1))
 
 
 def _two_colours(dice: Dice, count: int) -> dict[str, Tensor]:
@@ -110,7 +108,9 @@ def inside(
     half = shapes.half[:, :, None]
     across = (cos * x + sin * y) / half[..., 0]
     along = (cos * y - sin * x) / half[..., 1]
-    reach = torch.where(shapes.round[..., None], across.hypot(along), torch.maximum(across.abs(), along.abs()))
+    reach = torch.where(
+        shapes.round[..., None], across.hypot(along), torch.maximum(across.abs(), along.abs())
+    )
     depth = (1 - reach) * half.amin(dim=-1)
     return depth.masked_fill(~shapes.present[..., None], -torch.inf), along
 
@@ -152,7 +152,7 @@ def noise(dice: Dice, size: int, coarsest: int, finest: int, channels: int = 1) 
     return total
 
 
-def _fill(dice: Dice, kinds: tuple, weights: list[float]) -> Float[Tensor, "n 3"]:
+def _fill(dice: Dice, kinds: tuple, weights: list[float | int]) -> Float[Tensor, "n 3"]:
     """A linear colour of one of several kinds."""
     ranges = torch.tensor(kinds)[dice.choice(weights)]
     low, high = ranges.unbind(dim=-1)

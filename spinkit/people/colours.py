@@ -48,7 +48,7 @@ def hair(dice: Dice, dark: Bool[Tensor, "n"]) -> Float[Tensor, "n 3"]:
     return linear(torch.tensor(HAIR)[torch.where(dark, few, anyone)] * dice.uniform(0.8, 1.2, 1))
 
 
-def cloth(dice: Dice, weights: list[float]) -> Float[Tensor, "n 3"]:
+def cloth(dice: Dice, weights: list[float | int]) -> Float[Tensor, "n 3"]:
     """The colour of a garment.
 
     Args:

@@ -1,4 +1,4 @@
-"""Keypoints as people or machines would have marked them: near the truth, now and then absent or elsewhere."""
+"""Keypoints as people or machines would mark them: near the truth, now and then absent or elsewhere."""
 
 import torch
 from jaxtyping import Bool, Float

@@ -14,11 +14,11 @@ class Dice:
     generator: torch.Generator
     count: int
 
-    def uniform(self, low: float, high: float, *shape: int) -> Float[Tensor, "count ..."]:
+    def uniform(self, low: float | int, high: float | int, *shape: int) -> Float[Tensor, "count ..."]:
         """Evenly between two bounds."""
         return low + (high - low) * torch.rand(self.count, *shape, generator=self.generator)
 
-    def normal(self, mean: float, deviation: float, *shape: int) -> Float[Tensor, "count ..."]:
+    def normal(self, mean: float | int, deviation: float | int, *shape: int) -> Float[Tensor, "count ..."]:
         """Around a mean."""
         return mean + deviation * torch.randn(self.count, *shape, generator=self.generator)
 
@@ -26,7 +26,7 @@ class Dice:
         """True with a probability."""
         return torch.rand(self.count, *shape, generator=self.generator) < probability
 
-    def choice(self, weights: list[float], *shape: int) -> Int[Tensor, "count ..."]:
+    def choice(self, weights: list[float | int], *shape: int) -> Int[Tensor, "count ..."]:
         """An index, by its weight."""
         edges = torch.tensor(weights).cumsum(0) / sum(weights)
         drawn = torch.rand(self.count, *shape, generator=self.generator)

@@ -1,15 +1,11 @@
-"""What people wear. Clothes, hair and face are painted on the skin by where a point lies on the body at rest.
-
-A garment is a region of the T-pose: a sleeve ends at a distance from the middle, a trouser leg at a height.
-So any SMPL-format body can be dressed, whatever its topology, and edges are as sharp as the picture.
-"""
+"""What people wear: garments, hair and colours, drawn at random and measured on the body at rest."""
 
 import math
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from spinkit import keypoints
@@ -17,13 +13,14 @@ from spinkit.body import Body
 from spinkit.people import colours
 from spinkit.people.dice import Dice
 
-PLAIN, HOOPS, STRIPES, CHECK, BLOCKS, PRINT = range(6)
+Kind = TypeVar("Kind", bound="Rows")
+PATTERNS = ("plain", "hoops", "stripes", "check", "blocks", "print")
 
 
 class Rows:
     """Records of one entry a person, also where a field is itself such a record."""
 
-    def __getitem__(self, index: Int[Tensor, "n"] | slice | tuple) -> Self:
+    def __getitem__(self: Kind, index: Int[Tensor, "n"] | slice | tuple) -> Kind:
         return type(self)(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
@@ -111,7 +108,7 @@ class Outfit(Rows):
     sock_top: Float[Tensor, "*n"]
     hair: Float[Tensor, "*n 3"]
     hairline: Float[Tensor, "*n"]
-    """Where hair begins, in skulls behind and above a line over the ears; see `_behind_hairline`."""
+    """Where hair begins, in skulls behind and above a line over the ears; see `paint.worn`."""
     hair_length: Float[Tensor, "*n"]
     """How far it falls below the ears behind, in skulls."""
     beard: Float[Tensor, "*n"]
@@ -125,7 +122,7 @@ class Outfit(Rows):
     """Metres that shirt, trousers and hair stand off the skin."""
 
 
-def draw_fabric(dice: Dice, colour_weights: list[float], pattern_weights: list[float]) -> Fabric:
+def draw_fabric(dice: Dice, colour_weights: list[float | int], pattern_weights: list[float | int]) -> Fabric:
     """Cloth for one kind of garment; the weights are those of `colours.cloth` and of the patterns."""
     return Fabric(
         first=colours.cloth(dice, colour_weights),
@@ -176,128 +173,3 @@ def draw_outfits(dice: Dice, at: Landmarks) -> Outfit:
             [dice.uniform(0.003, 0.018), dice.uniform(0.003, 0.016), dice.uniform(0.006, 0.028)], dim=-1
         ),
     )
-
-
-@dataclass(frozen=True)
-class Worn:
-    """Which garments cover a point; what lies on top hides what is below."""
-
-    shirt: Bool[Tensor, "*n"]
-    trousers: Bool[Tensor, "*n"]
-    sock: Bool[Tensor, "*n"]
-    shoe: Bool[Tensor, "*n"]
-    hair: Bool[Tensor, "*n"]
-
-
-def worn(outfit: Outfit, at: Landmarks, rest: Float[Tensor, "*m 3"]) -> Worn:
-    """Find what covers points of the body; outfit and points broadcast.
-
-    Args:
-        rest: where the points lie on the body at rest, metres.
-    """
-    x, y, z = rest.unbind(dim=-1)
-    side = x.abs()
-    front = (z - at.neck[1]).clamp(min=0)
-    # The neckline hangs lower in front, and its cut narrows downwards.
-    neckline = at.neck[0] + outfit.collar - 0.33 * (z - at.neck[1])
-    cut = (front > 0.02) & (y > neckline - outfit.notch + 1.1 * side)
-    # Below the arms, the sides of the trunk are covered even where there are no sleeves.
-    trunk = (y < at.armpit) & (side < 1.5 * at.shoulder) & (outfit.sleeve > 0)
-    shirt = ((side < outfit.sleeve) | trunk) & (y > outfit.hem) & (y < neckline) & ~cut
-    trousers = (y < outfit.waist) & (y > outfit.cuff) & ~shirt
-    shoe = y < outfit.shoe_top
-    return Worn(shirt, trousers, (y < outfit.sock_top) & ~shoe, shoe, _hair(outfit, at, rest))
-
-
-def _hair(outfit: Outfit, at: Landmarks, rest: Float[Tensor, "*m 3"]) -> Bool[Tensor, "*n"]:
-    """The scalp, and what falls from it over neck and back."""
-    x, y, z = rest.unbind(dim=-1)
-    up, forward = (y - at.ear[1]) / at.skull, (z - at.ear[2]) / at.skull
-    ragged = 0.04 * torch.sin(11 * x / at.skull) + 0.03 * torch.sin(29 * x / at.skull + 1)
-    scalp = (up - 0.87 * forward > outfit.hairline + ragged) & (up > -outfit.hair_length.clamp(max=0.55))
-    # A curtain that hangs beside and behind the face, ever narrower than the shoulders.
-    curtain = (up < 0.3) & (up > -outfit.hair_length) & (forward < 0.12 + 0.2 * up)
-    falls = curtain & (outfit.hair_length > 0.8) & (x.abs() < 0.85 * at.skull) & (outfit.hairline < 1)
-    return (scalp | falls) & (y > at.hip)
-
-
-def thickness(
-    outfit: Outfit, at: Landmarks, rest: Float[Tensor, "vertices 3"]
-) -> Float[Tensor, "n vertices"]:
-    """How far clothes and hair stand off the skin at each vertex, metres."""
-    each = outfit[:, None]
-    on = worn(each, at, rest)
-    shirt, trousers, hair = each.thickness.unbind(dim=-1)
-    off = shirt * on.shirt + trousers * on.trousers + 0.008 * on.shoe
-    return torch.where(on.hair, hair, off)
-
-
-def paint(outfit: Outfit, at: Landmarks, rest: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """Colours (linear, unlit) of points on dressed people, one outfit a point."""
-    on = worn(outfit, at, rest)
-    folds = torch.sin((outfit.wave @ rest[..., None])[..., 0] * math.sqrt(3)).sum(dim=-1)
-    folds = (1 + outfit.crease * folds / 2)[..., None]
-    jacket_open = (rest[..., 0].abs() < outfit.opening) & (rest[..., 2] > at.neck[1])
-    shirt = torch.where(
-        jacket_open[..., None], outfit.shirt.second, _pattern(outfit.shirt, at, rest, outfit.opening > 0)
-    )
-    sole = rest[..., 1] < at.sole + 0.018
-    layers = (
-        (on.trousers, _pattern(outfit.trousers, at, rest) * folds),
-        (on.shirt, shirt * folds),
-        (on.sock | (on.shoe & sole), outfit.rim),
-        (on.shoe & ~sole, outfit.shoe),
-        (on.hair, outfit.hair * (0.85 + 0.15 * folds)),
-    )
-    colour = _face(outfit, at, rest)
-    for inside, layer in layers:
-        colour = torch.where(inside[..., None], layer, colour)
-    return colour
-
-
-def _pattern(
-    fabric: Fabric, at: Landmarks, rest: Float[Tensor, "n 3"], plain: Bool[Tensor, "n"] | None = None
-) -> Float[Tensor, "n 3"]:
-    """Colours of patterned cloth; hoops run round the trunk, the arms and the legs."""
-    x, y, z = rest.unbind(dim=-1)
-    arm = (x.abs() > at.shoulder) & (y > at.armpit)
-    along, across = torch.where(arm, x.abs(), y), torch.where(arm, y, x)
-    angle = 2 * math.pi * fabric.frequency
-    hoops = torch.sin(angle * along + fabric.phase) < fabric.width
-    stripes = torch.sin(angle * across + fabric.phase) < fabric.width
-    chest = at.neck[0] - 0.35 * (at.neck[0] - at.hip)
-    blocks = torch.where(arm, torch.full_like(y, at.neck[0]), y) > chest + 0.12 * fabric.width
-    size = 0.05 + 0.04 * fabric.width.abs()
-    print_ = ((x / size) ** 2 + ((y - chest + 0.03) / (0.6 * size)) ** 2 < 1) & (z > at.neck[1])
-    kinds = torch.stack([torch.zeros_like(arm), hoops, stripes, hoops ^ stripes, blocks, print_])
-    second = kinds.gather(0, fabric.pattern[None])[0]
-    if plain is not None:
-        second = second & ~plain
-    return torch.where(second[..., None], fabric.second, fabric.first)
-
-
-def _face(outfit: Outfit, at: Landmarks, rest: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """Skin with eyes, brows, mouth and beard: at 64 pixels, what tells the face from the back of the head."""
-    x, y, z = rest.unbind(dim=-1)
-    side, unit = x.abs(), at.skull
-    front = z > at.ear[2] + 0.45 * unit
-
-    def spot(centre_x: float, centre_y: float, width: float, height: float) -> Bool[Tensor, "n"]:
-        across, up = (side - centre_x) / (width * unit), (y - centre_y) / (height * unit)
-        return front & (across.square() + up.square() < 1)
-
-    eyes = spot(at.eye[0], at.eye[1], 0.15, 0.07)
-    brows = spot(at.eye[0], at.eye[1] + 0.19 * unit, 0.2, 0.045)
-    mouth = spot(0, at.nose[1] - 0.3 * unit, 0.2, 0.06)
-    shadow = spot(0, at.nose[1] - 0.1 * unit, 0.13, 0.05)
-    jaw = (y < at.nose[1] - 0.08 * unit) & (z > at.ear[2]) & (y > at.neck[0] + 0.01 + 0.2 * (at.ear[2] - z))
-    skin = outfit.skin
-    hairy = torch.lerp(skin, outfit.hair, (outfit.beard * jaw)[..., None])
-    for inside, colour in (
-        (mouth, outfit.lips),
-        (shadow, 0.6 * hairy),
-        (brows, 0.4 * skin),
-        (eyes, 0.12 * skin + 0.01),
-    ):
-        hairy = torch.where(inside[..., None], colour, hairy)
-    return hairy

@@ -42,7 +42,7 @@ class PeopleSettings:
     outliers: float = 0.01
     """Fraction of keypoints that lie anywhere in the crop."""
     openpose: bool = False
-    """Give the OpenPose half a detector's points and scores. Otherwise it is absent: SPIN's loop ignores it."""
+    """Give the OpenPose half a detector's points and scores; SPIN's loop, which ignores them, needs none."""
     labelled: float = 0.0
     """Fraction of people whose body is a training label. The truth is always known to the judge."""
 

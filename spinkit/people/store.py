@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -27,9 +29,9 @@ from spinkit.people.studio import Studio
 RECIPE = 1
 """Rises whenever the same settings and seed begin to give other people, so that old folders are refused."""
 CHUNK = 64
-"""People drawn from one seed. Whole chunks are drawn, whatever the count, so that a short set begins a long one."""
+"""People drawn from one seed. Whole chunks are drawn, whatever the count: a short set begins a long one."""
 SITTING = 16
-"""People photographed together; more no longer fit a processor's cache, fewer waste its breath."""
+"""People photographed together. More do not fit a processor's cache, fewer cost more calls each."""
 INDEX = "people.json"
 
 
@@ -107,14 +109,26 @@ def _chunks(human: Body, count: int, seed: int, settings: PeopleSettings) -> Ite
     """The set, piece by piece; every piece depends on its own number alone, not on the pieces before."""
     _check_count(count)
     studio = Studio(human.to("cpu", torch.float32), settings)
-    for number, start in enumerate(range(0, count, CHUNK)):
-        yield _chunk(studio, number, seed)[: count - start]
+    numbers = range(math.ceil(count / CHUNK))
+    # One core a piece: single steps are too small to be shared, and so no number of cores changes a pixel.
+    threads_before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(
+        min(len(numbers), os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
+    )
+    try:
+        for number, chunk in enumerate(pool.map(lambda number: _chunk(studio, number, seed), numbers)):
+            yield chunk[: count - number * CHUNK]
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads_before)
 
 
 def _chunk(studio: Studio, number: int, seed: int) -> Arrays:
     """One piece, from poses to pixels."""
     roots = np.random.SeedSequence(entropy=seed, spawn_key=(number,)).spawn(2 + CHUNK // SITTING)
-    generators = [torch.Generator().manual_seed(int(root.generate_state(1, np.uint64)[0] >> 1)) for root in roots]
+    generators = [
+        torch.Generator().manual_seed(int(root.generate_state(1, np.uint64)[0] >> 1)) for root in roots
+    ]
     settings, dice = studio.settings, Dice(generators[1], CHUNK)
     cast = draw_cast(studio.human, dice, np.random.default_rng(roots[0]), settings)
     occluders = backdrop.draw_occluders(dice, settings.occlusion)

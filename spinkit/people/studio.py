@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spinkit import camera, raster
 from spinkit.body import Body
-from spinkit.people import backdrop, light, look
+from spinkit.people import backdrop, light, look, paint
 from spinkit.people.backdrop import Shapes
 from spinkit.people.cast import Cast
 from spinkit.people.colours import GAMMA
@@ -19,6 +19,7 @@ from spinkit.people.dice import Dice
 from spinkit.people.light import Light
 from spinkit.people.look import Landmarks, Outfit
 from spinkit.people.settings import PeopleSettings
+from spinkit.raster import Raster
 
 FEET = slice(19, 25)
 """OpenPose's toes and heels among the 49 keypoints."""
@@ -36,9 +37,7 @@ class Studio:
         """Where clothes and hair are fixed."""
         return look.landmarks(self.human)
 
-    def photograph(
-        self, cast: Cast, occluders: Shapes, dice: Dice
-    ) -> UInt8[Tensor, "n 3 side side"]:
+    def photograph(self, cast: Cast, occluders: Shapes, dice: Dice) -> UInt8[Tensor, "n 3 side side"]:
         """Pictures of people as stored, `settings.stored_size` pixels on a side.
 
         Args:
@@ -60,25 +59,21 @@ class Studio:
         human, fine = self.human, self.settings.supersample
         vertices = human.vertices(roma.rotvec_to_rotmat(cast.rotvec), cast.betas)
         normals = light.vertex_normals(vertices, human.faces)
-        padded = vertices + normals * look.thickness(outfits, self.landmarks, human.v_template)[..., None]
+        padded = vertices + normals * paint.thickness(outfits, self.landmarks, human.v_template)[..., None]
+        focal = camera.FOCAL * fine * self.settings.image_size / camera.RESOLUTION
         side = fine * self.settings.stored_size
         drawn = raster.rasterize(
             padded + cast.translation[:, None],
             human.faces,
-            focal=torch.full((len(vertices),), camera.FOCAL * fine * self.settings.image_size / camera.RESOLUTION),
+            focal=torch.full((len(vertices),), focal),
             center=torch.full((len(vertices), 2), side / 2),
             size=side,
             cull=True,
         )
-        seen = drawn.mask.flatten().nonzero()[:, 0]
-        person, row, column = seen // side**2, seen // side % side, seen % side
-        corner = human.faces.index_select(0, drawn.face.flatten()[seen])
-        weight = drawn.barycentric.view(-1, 3).index_select(0, seen)[..., None]
-        rest = (weight * human.v_template[corner]).sum(dim=1)
-        owned = (corner + len(human.v_template) * person[:, None]).flatten()
-        normal = (weight * normals.reshape(-1, 3).index_select(0, owned).view(-1, 3, 3)).sum(dim=1)
-        colour = look.paint(outfits[person], self.landmarks, rest)
-        lit = light.shade(lights[person], colour, F.normalize(normal, dim=-1))
+        person, row, column = drawn.mask.nonzero().unbind(dim=-1)
+        rest, normal = self._seen_points(drawn, normals)
+        colour = paint.colour(outfits[person], self.landmarks, rest)
+        lit = light.shade(lights[person], colour, normal)
 
         # Every fine pixel gives its share to the stored pixel that holds it.
         stored = self.settings.stored_size
@@ -87,6 +82,19 @@ class Studio:
         canvas = torch.zeros(len(vertices) * stored**2, 4).index_add(0, pixel, share)
         picture = canvas.view(-1, stored, stored, 4).permute(0, 3, 1, 2)
         return picture[:, :3], picture[:, 3:]
+
+    def _seen_points(
+        self, drawn: Raster, normals: Float[Tensor, "n vertices 3"]
+    ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, "pixels 3"]]:
+        """Of every pixel that shows somebody: the point on the body at rest, and the skin's direction now."""
+        seen = drawn.mask.flatten().nonzero()[:, 0]
+        person = seen // drawn.face[0].numel()
+        corner = self.human.faces.index_select(0, drawn.face.flatten()[seen])
+        weight = drawn.barycentric.view(-1, 3).index_select(0, seen)[..., None]
+        rest = (weight * self.human.v_template[corner]).sum(dim=1)
+        row = (corner + normals.shape[1] * person[:, None]).flatten()
+        normal = (weight * normals.reshape(-1, 3).index_select(0, row).view(-1, 3, 3)).sum(dim=1)
+        return rest, F.normalize(normal, dim=-1)
 
     def covered(self, cast: Cast, occluders: Shapes) -> Bool[Tensor, "n 49"]:
         """Which keypoints an occluder hides."""

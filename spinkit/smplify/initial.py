@@ -14,7 +14,6 @@ from spinkit.keypoints import Keypoints
 from spinkit.priors import Mixture
 from spinkit.smplify.fit import Fit, Start, counted, fit
 from spinkit.smplify.settings import SmplifySettings
-from spinkit.solvers import LevenbergMarquardt
 
 HEADINGS = 4
 """Starts around the vertical axis, a quarter turn apart."""
@@ -44,7 +43,7 @@ def initial_fits(
     for i in range(0, len(keypoints.xy), settings.chunk):
         part = keypoints[i : i + settings.chunk]
         starts = heading_starts(body, prior, part, headings)
-        short = replace(settings, body_solver=LevenbergMarquardt(steps=TRIAL_STEPS))
+        short = replace(settings, body_solver=replace(SmplifySettings().body_solver, steps=TRIAL_STEPS))
         trials = [fit(body, prior, part, start, short) for start in starts]
         best = trials[0]
         for trial in trials[1:]:

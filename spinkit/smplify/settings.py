@@ -29,7 +29,8 @@ class SmplifySettings:
     depth_weight: float = 100.0
     """Per metre: holds the depth in the camera stage."""
     camera_solver: Solver = LevenbergMarquardt(steps=10)
-    body_solver: Solver = LevenbergMarquardt(steps=30)
+    body_solver: Solver = LevenbergMarquardt(steps=30, damping=1.0, shrink=0.4, floor=100.0)
+    """Cautious first steps: bold ones cross into the valleys of other poses, which end higher more often than not."""
     min_keypoints: int = 6
     """A sample with fewer keypoints that count is not fitted; it is returned as it came, and flagged."""
     hips_in_camera_stage: bool = True

@@ -13,7 +13,7 @@ def loop_fit() -> SmplifySettings:
     """The fit inside the loop: a few steps from the regressed start, which is worth keeping near."""
     return SmplifySettings(
         camera_solver=LevenbergMarquardt(steps=3),
-        body_solver=LevenbergMarquardt(steps=6, damping=1.0),
+        body_solver=LevenbergMarquardt(steps=6, damping=1.0, shrink=0.4, floor=100.0),
     )
 
 

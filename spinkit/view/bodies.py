@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import roma
@@ -24,6 +24,7 @@ PORTRAIT_FILL = 0.9
 """The part of a portrait's height or width that the body takes."""
 
 
+@runtime_checkable
 class FitLike(Protocol):
     """What a picture needs to know of a fit, for one person or for many."""
 
@@ -47,7 +48,7 @@ def overlay(
     body: Body,
     fit: FitLike,
     index: int = 0,
-    opacity: float = 0.9,
+    opacity: int | float = 0.9,
     side: int | None = 448,
 ) -> PillowImage.Image:
     """The fitted body over its picture.
@@ -84,7 +85,7 @@ def side_by_side(
 def still(
     vertices: Float[Tensor, "vertices 3"],
     faces: Int[Tensor, "faces 3"],
-    turns: Sequence[float] = (0.0,),
+    turns: Sequence[int | float] = (0.0,),
     frame: str = "body",
     colour: Colour | Float[Tensor, "vertices 3"] = SKIN,
     side: int = 320,
@@ -143,7 +144,7 @@ def _upright(vertices: Float[Tensor, "vertices 3"], frame: str) -> Float[Tensor,
     return seen - (seen.amin(dim=0) + seen.amax(dim=0)) / 2
 
 
-def _turned(seen: Float[Tensor, "vertices 3"], degrees: float) -> Float[Tensor, "vertices 3"]:
+def _turned(seen: Float[Tensor, "vertices 3"], degrees: int | float) -> Float[Tensor, "vertices 3"]:
     """Turned about the vertical; growing angles show more of the left side of a body that faces us."""
     turn = roma.rotvec_to_rotmat(seen.new_tensor([0.0, np.radians(degrees), 0.0]))
     return seen @ turn.mT

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from spinkit.view.style import BLACK, PALETTE, page
 
-Numbers = Tensor | np.ndarray | Sequence[float]
+Number = int | float
+Numbers = Tensor | np.ndarray | Sequence[Number]
 DASHES = ("-", "--", "-.", ":")
 """A second way, beside colour, to tell curves apart."""
 
@@ -20,7 +21,7 @@ def curves(
     series: Mapping[str, Numbers],
     x: str,
     y: str,
-    top: float | None = None,
+    top: Number | None = None,
     log: bool = False,
 ) -> Figure:
     """Curves over one quantity.
@@ -50,7 +51,7 @@ def curves(
     return figure
 
 
-def energy_bars(energies: Mapping[str, Mapping[str, Tensor | float]], unit: str = "energy") -> Figure:
+def energy_bars(energies: Mapping[str, Mapping[str, Tensor | Number]], unit: str = "energy") -> Figure:
     """Each term of some fits' objectives; the mean where a term has a number a person.
 
     Args:
@@ -82,9 +83,9 @@ def energy_bars(energies: Mapping[str, Mapping[str, Tensor | float]], unit: str 
 def histogram(
     samples: Mapping[str, Numbers],
     x: str,
-    threshold: float | None = None,
+    threshold: Number | None = None,
     bins: int = 40,
-    top: float | None = None,
+    top: Number | None = None,
 ) -> Figure:
     """How many people have which value, and how many lie under a threshold.
 
@@ -191,7 +192,7 @@ def loop_table(rows: Sequence[Mapping[str, object]], lower_is_better: Sequence[s
     return Table(tuple(plain), tuple(lower_is_better))
 
 
-def _array(values: Numbers | float) -> np.ndarray:
+def _array(values: Numbers | Number) -> np.ndarray:
     return (
         values.detach().cpu().double().numpy() if isinstance(values, Tensor) else np.asarray(values, float)
     ).reshape(-1)

@@ -75,16 +75,14 @@ def _here() -> tuple[int, int]:
 @functools.cache
 def _renderer() -> tuple[object | None, tuple[int, int]]:
     """The process's only renderer, or None where a driver is installed but does not work, and who made it."""
-    with _headless():
-        try:
+    try:
+        with _headless():
             import pyrender
 
             return pyrender.OffscreenRenderer(64, 64), _here()
-        except Exception as error:  # Drivers fail in many ways, and every one of them means the same here.
-            warnings.warn(
-                f"OpenGL is installed but does not work ({error}); using the rasteriser", stacklevel=2
-            )
-            return None, _here()
+    except Exception as error:  # Drivers fail in many ways, and every one of them means the same here.
+        warnings.warn(f"OpenGL is installed but does not work ({error}); using the rasteriser", stacklevel=2)
+        return None, _here()
 
 
 @contextmanager

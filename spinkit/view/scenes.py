@@ -22,7 +22,7 @@ VIEWS = {
     "camera": {"up": {"x": 0, "y": -1, "z": 0}, "eye": {"x": 0.35, "y": -0.2, "z": -1.35}},
 }
 """Which way is up, and where a reader stands first, in sides of the cube around the scene."""
-LIGHTS = {"body": {"x": -6e4, "y": 8e4, "z": 1e5}, "camera": {"x": -6e4, "y": -8e4, "z": -1e5}}
+LIGHTS = {"body": {"x": -1e5, "y": 1e5, "z": 8e4}, "camera": {"x": -1e5, "y": -1e5, "z": -8e4}}
 """Behind the reader, above and to the left, as far away as plotly allows."""
 
 
@@ -110,10 +110,9 @@ def _numbers(values: Tensor, dtype: type) -> np.ndarray:
 def _mesh(vertices: Tensor, faces: Tensor, colour: Colour | Tensor) -> go.Mesh3d:
     x, y, z = _numbers(vertices, np.float32).T.copy()
     i, j, k = _numbers(faces, np.uint16 if len(vertices) < 2**16 else np.uint32).T.copy()
-    paint = {"color": css(colour)}
-    if isinstance(colour, Tensor):
-        paint = {"vertexcolor": [css(c) for c in colour.tolist()]}
-    light = {"ambient": 0.4, "diffuse": 0.8, "specular": 0.05, "roughness": 0.9, "fresnel": 0.05}
+    painted = isinstance(colour, Tensor)
+    paint = {"vertexcolor": [css(c) for c in colour.tolist()]} if painted else {"color": css(colour)}
+    light = {"ambient": 0.35, "diffuse": 0.75, "specular": 0.05, "roughness": 0.9, "fresnel": 0.05}
     return go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, lighting=light, hoverinfo="skip", **paint)
 
 
@@ -164,7 +163,7 @@ def _figure(traces: Sequence[go.Mesh3d | go.Scatter3d], frame: str, height: int)
 def _cube(traces: Sequence[go.Mesh3d | go.Scatter3d]) -> dict[str, dict]:
     """Hidden axes of one length around all points: a body neither stretches nor leaves the picture."""
     points = np.concatenate([np.stack([trace.x, trace.y, trace.z], axis=-1) for trace in traces])
-    half = 0.52 * max(np.ptp(points, axis=0).max(), 1e-6)
+    half = 0.52 * max(float(np.ptp(points, axis=0).max()), 1e-6)
     return {
         f"{axis}axis": {"visible": False, "range": _span(along, half)}
         for axis, along in zip("xyz", points.T, strict=True)
@@ -182,7 +181,7 @@ def _skeleton_still(
 ) -> PillowImage.Image:
     """From the front and from the left side, without perspective; what is nearer is drawn later."""
     points = _numbers(joints, np.float64) * ([1, 1, 1] if frame == "body" else [1, -1, -1])
-    half = 0.55 * max(np.ptp(points, axis=0).max(), 1e-6)
+    half = 0.55 * max(float(np.ptp(points, axis=0).max()), 1e-6)
     with page(5.4, 2.9, 1, 2, share="y") as (figure, axes):
         views = ((points[:, 0], points[:, 2], "front"), (-points[:, 2], points[:, 0], "left side"))
         for place, (across, near, title) in zip(axes[0], views, strict=True):
