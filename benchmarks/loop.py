@@ -50,9 +50,7 @@ def one_run(given: argparse.Namespace, mode: str, seed: int, folder: Path) -> di
 
 def summarise(results: dict, modes: list[str], seeds: list[int]) -> dict:
     """Final metrics by mode, their ratios by seed, and how far the loop goes from static fits to the truth."""
-    final = {
-        mode: {m: [results[mode, s]["metrics"]["final"][m] for s in seeds] for m in METRICS} for mode in modes
-    }
+    final = {mode: {m: [results[mode, s]["metrics"]["final"][m] for s in seeds] for m in METRICS} for mode in modes}
     report = {"seeds": seeds, "final": final, "ratio": {}, "covered": {}}
     if {"static", "loop"} <= set(modes):
         for metric in METRICS:

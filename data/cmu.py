@@ -147,9 +147,7 @@ def read_bvh(path: Path) -> Clip:
     offsets = np.array([line[1:] for line in words if line[:1] == ["OFFSET"]], float) * METRES
     is_joint = [line[0] != "End" for line in words if line[:1] in (["ROOT"], ["JOINT"], ["End"])]
     orders = [
-        "".join(name[0] for name in line[2:] if name.endswith("rotation"))
-        for line in words
-        if "CHANNELS" in line
+        "".join(name[0] for name in line[2:] if name.endswith("rotation")) for line in words if "CHANNELS" in line
     ]
     if sum(is_joint) != len(BONES):
         raise ValueError(f"{path}: {sum(is_joint)} joints, but CMU's skeleton has {len(BONES)}")
@@ -157,10 +155,7 @@ def read_bvh(path: Path) -> Clip:
     values = np.array(rows, float)[1:, 3:].reshape(-1, len(BONES), 3)
     # A file lists a joint before its children, so the entry after a joint is where its bone ends.
     bones = offsets[np.flatnonzero(is_joint) + 1]
-    local = [
-        Rotation.from_euler(order, values[:, row], degrees=True).as_matrix()
-        for row, order in enumerate(orders)
-    ]
+    local = [Rotation.from_euler(order, values[:, row], degrees=True).as_matrix() for row, order in enumerate(orders)]
     return Clip(path.stem, bones, _chained(np.stack(local, 1)))
 
 
@@ -171,9 +166,7 @@ def read_expmap(path: Path, skeleton: Skeleton) -> Clip:
         raise ValueError(f"{path}: {values.shape[1]} columns, expected {EXPMAP_COLUMNS}")
     rotvec = -values[1:, 3:].reshape(len(values) - 1, -1, 3)
     rotvec = np.delete(rotvec, EXPMAP_ENDS, axis=1).reshape(-1, 3)
-    return Clip(
-        path.stem, skeleton.bones, _chained(Rotation.from_rotvec(rotvec).as_matrix().reshape(-1, 31, 3, 3))
-    )
+    return Clip(path.stem, skeleton.bones, _chained(Rotation.from_rotvec(rotvec).as_matrix().reshape(-1, 31, 3, 3)))
 
 
 def _chained(local: np.ndarray) -> np.ndarray:

@@ -37,9 +37,7 @@ SEED = 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", type=Path, help="folder with amc/, asf/, bvh/ and expmap/")
     parser.add_argument("--body", type=Path, default=HERE / "body.npz")
     parser.add_argument("--out", type=Path, default=HERE / "pose_prior.npz")
@@ -73,9 +71,7 @@ def training_set(
     recorded = np.concatenate([resampled(clip, generator) for clip in kept])
     recorded = with_fingers(recorded, sampled, generator)
     both = np.concatenate([sampled, recorded])
-    print(
-        f"{len(sampled)} sampled poses, {len(kept)} clips of {FRAMES_PER_CLIP} poses, and their mirror images"
-    )
+    print(f"{len(sampled)} sampled poses, {len(kept)} clips of {FRAMES_PER_CLIP} poses, and their mirror images")
     return np.concatenate([both, anatomy.mirror(both)])[:, 1:].reshape(-1, 69)
 
 
@@ -87,9 +83,7 @@ def split(
     return clip[:last], clip[last:]
 
 
-def resampled(
-    clip: Float[np.ndarray, "n 24 3"], generator: np.random.Generator
-) -> Float[np.ndarray, "m 24 3"]:
+def resampled(clip: Float[np.ndarray, "n 24 3"], generator: np.random.Generator) -> Float[np.ndarray, "m 24 3"]:
     """As many frames of every clip, so that a long recording weighs no more than a short one."""
     chosen = clip[generator.integers(len(clip), size=FRAMES_PER_CLIP)]
     return chosen + generator.normal(0, JITTER, chosen.shape)
@@ -112,9 +106,7 @@ def fit_mixture(training: Float[np.ndarray, "n 69"]) -> tuple[np.ndarray, np.nda
     # scikit-learn is needed here only, so that the rest of this file can be imported without it.
     from sklearn.mixture import GaussianMixture
 
-    mixture = GaussianMixture(
-        COMPONENTS, reg_covar=REGULARISATION, max_iter=200, n_init=STARTS, random_state=SEED
-    )
+    mixture = GaussianMixture(COMPONENTS, reg_covar=REGULARISATION, max_iter=200, n_init=STARTS, random_state=SEED)
     mixture.fit(training)
     if not mixture.converged_:
         raise RuntimeError("expectation maximisation did not converge in 200 rounds; raise max_iter")

@@ -92,9 +92,7 @@ class Change:
         return Change(*(x.to(device) for x in (self.mirror, self.turn, self.scale, self.colour)))
 
 
-def box_around(
-    xy: Float[Tensor, "n 2"], confidence: Float[Tensor, "n"], margin: float = 1.2
-) -> Float[Tensor, "3"]:
+def box_around(xy: Float[Tensor, "n 2"], confidence: Float[Tensor, "n"], margin: float = 1.2) -> Float[Tensor, "3"]:
     """The square box (centre x, centre y, side) around the visible points, `margin` times the tight one.
 
     Raises:
@@ -127,9 +125,7 @@ def apply_affine(
 def crop_keypoints(keypoints: Keypoints, box: Float[Tensor, "*batch 3"]) -> Keypoints:
     """Keypoints of the photo as keypoints of the crop; missing ones lie at zero."""
     xy = apply_affine(crop_from_photo(box), keypoints.xy)
-    return Keypoints(
-        torch.where(keypoints.visible[..., None], xy, torch.zeros_like(xy)), keypoints.confidence
-    )
+    return Keypoints(torch.where(keypoints.visible[..., None], xy, torch.zeros_like(xy)), keypoints.confidence)
 
 
 def square(
@@ -147,9 +143,7 @@ def square(
     """
     x, y, side = box.tolist()
     if not (math.isfinite(x + y + side) and side > 0):
-        raise ValueError(
-            f"a box needs finite numbers and a positive side, got {box.tolist()}; repair its record"
-        )
+        raise ValueError(f"a box needs finite numbers and a positive side, got {box.tolist()}; repair its record")
     half = margin * side / 2
     edges = (x - half, y - half, x + half, y + half)
     # The filter of a shrinking resize reaches beyond the box; it should meet the photo's pixels there.

@@ -24,16 +24,12 @@ CHUNK = 64
 """Bodies that are posed at a time; 64 meshes with their intermediate steps stay below 100 MB."""
 
 
-def keypoints49(
-    body: Body, rotmat: Float[Tensor, "n 24 3 3"], betas: Float[Tensor, "n 10"]
-) -> Float[Tensor, "n 49 3"]:
+def keypoints49(body: Body, rotmat: Float[Tensor, "n 24 3 3"], betas: Float[Tensor, "n 10"]) -> Float[Tensor, "n 49 3"]:
     """SPIN's 49 keypoints."""
     return body.keypoints(rotmat, betas)
 
 
-def h36m17(
-    body: Body, rotmat: Float[Tensor, "n 24 3 3"], betas: Float[Tensor, "n 10"]
-) -> Float[Tensor, "n 17 3"]:
+def h36m17(body: Body, rotmat: Float[Tensor, "n 24 3 3"], betas: Float[Tensor, "n 10"]) -> Float[Tensor, "n 17 3"]:
     """The 17 joints that Human3.6M's regressor finds on the mesh.
 
     Raises:
@@ -175,9 +171,7 @@ def score_bodies(
         ValueError: when there is no body, or too little is known of one for the protocol.
     """
     if len(rotmat) == 0 or len(rotmat) != len(truth):
-        raise ValueError(
-            f"got {len(rotmat)} bodies and the truth of {len(truth)}; give one of each, at least one"
-        )
+        raise ValueError(f"got {len(rotmat)} bodies and the truth of {len(truth)}; give one of each, at least one")
     _refuse_unknown(truth, protocol, surface)
     with torch.no_grad():
         parts = [
@@ -223,9 +217,7 @@ def score_model(
         ValueError: when the set has no hidden truth.
     """
     if samples.judge is None:
-        raise ValueError(
-            f"{samples.name} has no hidden truth (judge is None), so nothing can be measured on it"
-        )
+        raise ValueError(f"{samples.name} has no hidden truth (judge is None), so nothing can be measured on it")
     device = body.v_template.device
     answer = regress(model, samples, batch, size)
     rotmat, betas = answer.rotmat.to(device), answer.betas.to(device)
@@ -262,9 +254,7 @@ def _judging(model: nn.Module) -> Iterator[None]:
 def _refuse_unknown(truth: Truth, protocol: Protocol, surface: bool) -> None:
     known = truth.has_smpl if surface else truth.has_smpl | _is_measured(truth, protocol)
     if not known.all():
-        wanted = (
-            "SMPL parameters" if surface else f"SMPL parameters or all of the {protocol.name} and the root"
-        )
+        wanted = "SMPL parameters" if surface else f"SMPL parameters or all of the {protocol.name} and the root"
         raise ValueError(
             f"{(~known).sum().item()} of {len(known)} bodies lack {wanted}, the first is number "
             f"{(~known).nonzero()[0].item()}; leave them out with samples.subset"

@@ -32,9 +32,7 @@ def save_mesh(
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(
-            f"{path.name} ends in {path.suffix or 'nothing'!r}; a mesh is written as {', '.join(FORMATS)}"
-        )
+        raise ValueError(f"{path.name} ends in {path.suffix or 'nothing'!r}; a mesh is written as {', '.join(FORMATS)}")
     if not torch.isfinite(vertices).all():
         raise ValueError(f"vertices for {path.name} hold NaN or infinity, which no mesh file takes")
     points = vertices.detach().cpu().double().numpy()
@@ -74,13 +72,9 @@ def load_spin_fits(path: str | PathLike) -> tuple[Float[Tensor, "people 24 3"], 
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"No fits at {path}; `save_spin_fits` writes such a file, and SPIN offers its own."
-        )
+        raise FileNotFoundError(f"No fits at {path}; `save_spin_fits` writes such a file, and SPIN offers its own.")
     rows = np.load(path, allow_pickle=False)
     if rows.ndim != 2 or rows.shape[1] != 82 or rows.dtype.kind != "f":
-        raise ValueError(
-            f"{path.name} holds {rows.dtype} {rows.shape}; SPIN's fits are a float array (N, 82)"
-        )
+        raise ValueError(f"{path.name} holds {rows.dtype} {rows.shape}; SPIN's fits are a float array (N, 82)")
     fits = torch.from_numpy(rows.astype(np.float32))
     return fits[:, :72].reshape(-1, 24, 3), fits[:, 72:]

@@ -178,9 +178,10 @@ def load(path: str | Path) -> FitDictionary:
     if not path.is_file():
         raise FileNotFoundError(f"No fits at {path}. A run writes them to its folder: ./run train")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
+        # Opened here, because numpy leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+    except Exception as error:  # Damage surfaces as whatever zipfile, zlib or numpy stumbles over.
         raise ValueError(f"{path}: not an npz file of plain arrays ({error}). Use an earlier checkpoint.") from error
     return FitDictionary.from_arrays(arrays)
 

@@ -141,7 +141,9 @@ def prepare(preset: Preset, sources: Sources, cache: Path, progress: bool = True
     body, prior = bodies.load(sources.body or None), priors.load()
     body.keypoints_only()
     if sources.weights and not Path(sources.weights).is_file():
-        raise FileNotFoundError(f"weights: no file at {sources.weights}; give a torchvision state file, or leave it empty")
+        raise FileNotFoundError(
+            f"weights: no file at {sources.weights}; give a torchvision state file, or leave it empty"
+        )
     train, refused = _training_set(preset, sources, body, cache, progress)
     test = _people(preset, body, cache, preset.test_people, TEST_SEED, progress)
     few = data.check_samples(train, preset.spin.fit.min_keypoints)
@@ -182,9 +184,7 @@ def _people(preset: Preset, body: Body, cache: Path, count: int, seed: int, prog
     return people.dataset(folder, body, count, seed, preset.people, progress)
 
 
-def initial_dictionary(
-    samples: Samples, body: Body, prior: Mixture, cache: Path, tracked: int = 0
-) -> FitDictionary:
+def initial_dictionary(samples: Samples, body: Body, prior: Mixture, cache: Path, tracked: int = 0) -> FitDictionary:
     """Initial fits of every sample, from the cache where they were made before.
 
     Samples that cannot be fitted stand at the mean pose with an infinite error, so that any fit is better.
@@ -283,7 +283,9 @@ def _claim(folder: Path, prepared: Prepared) -> None:
     """Note a run's settings in its folder, or refuse a folder that holds others."""
     note, settings = folder / "settings.json", _settings(prepared)
     if note.is_file() and json.loads(note.read_text()) != settings:
-        raise ValueError(f"{folder}: holds a run of other settings (settings.json); choose another folder, or remove it")
+        raise ValueError(
+            f"{folder}: holds a run of other settings (settings.json); choose another folder, or remove it"
+        )
     note.write_text(json.dumps(settings, indent=1))
 
 
@@ -301,7 +303,11 @@ def summary(prepared: Prepared, run: Run, seconds: float) -> dict:
     return {
         **_settings(prepared),
         "body": prepared.body.name,
-        "samples": {"train": len(prepared.train), "test": len(prepared.test), "few_keypoints": prepared.few_keypoints},
+        "samples": {
+            "train": len(prepared.train),
+            "test": len(prepared.test),
+            "few_keypoints": prepared.few_keypoints,
+        },
         "refused": None if prepared.refused is None else prepared.refused.counts,
         "parameters": sum(p.numel() for p in run.model.parameters()),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},

@@ -95,9 +95,7 @@ class Keypoints:
         return self.confidence > 0
 
 
-def place(
-    xy: Float[Tensor, "*batch points 2"], confidence: Float[Tensor, "*batch points"], source: str
-) -> Keypoints:
+def place(xy: Float[Tensor, "*batch points 2"], confidence: Float[Tensor, "*batch points"], source: str) -> Keypoints:
     """Put the points of one source where they belong among the 49; the others are missing.
 
     Args:
@@ -144,9 +142,7 @@ def read_openpose(path: str | PathLike[str]) -> list[Keypoints]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no OpenPose file at {path}; run OpenPose with --write_json or correct the path"
-        )
+        raise FileNotFoundError(f"no OpenPose file at {path}; run OpenPose with --write_json or correct the path")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -93,13 +93,9 @@ def value_of(text: str) -> object:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status, 2 where the parameters are refused."""
-    parser = argparse.ArgumentParser(
-        prog="spinkit.launch", description="Run a chapter from first to last cell."
-    )
+    parser = argparse.ArgumentParser(prog="spinkit.launch", description="Run a chapter from first to last cell.")
     parser.add_argument("notebook", type=Path)
-    parser.add_argument(
-        "--name", default=datetime.now().strftime("%Y-%m-%d_%H-%M-%S"), help="of the run's folder"
-    )
+    parser.add_argument("--name", default=datetime.now().strftime("%Y-%m-%d_%H-%M-%S"), help="of the run's folder")
     parser.add_argument(
         "-p",
         "--parameters",

@@ -119,9 +119,7 @@ def _errors(
     return errors if joints is None else errors[..., list(joints)]
 
 
-def centred(
-    points: Float[Tensor, "*batch points 3"], root: tuple[int, ...]
-) -> Float[Tensor, "*batch points 3"]:
+def centred(points: Float[Tensor, "*batch points 3"], root: tuple[int, ...]) -> Float[Tensor, "*batch points 3"]:
     """Points seen from the average of the root points.
 
     Raises:
@@ -165,9 +163,7 @@ class Segmentation:
         return self.confusion.flatten(0, -3).sum(dim=0) if self.confusion.ndim > 2 else self.confusion
 
 
-def segmentation(
-    predicted: Int[Tensor, "*batch h w"], truth: Int[Tensor, "*batch h w"], classes: int
-) -> Segmentation:
+def segmentation(predicted: Int[Tensor, "*batch h w"], truth: Int[Tensor, "*batch h w"], classes: int) -> Segmentation:
     """Counts pixels by true and predicted class.
 
     Args:
@@ -196,11 +192,7 @@ def segmentation(
     )
 
 
-def _check_labels(
-    name: str, labels: Int[Tensor, "*batch h w"], used: Bool[Tensor, "*batch h w"], classes: int
-) -> None:
+def _check_labels(name: str, labels: Int[Tensor, "*batch h w"], used: Bool[Tensor, "*batch h w"], classes: int) -> None:
     outside = labels[used & ((labels < 0) | (labels >= classes))]
     if len(outside):
-        raise ValueError(
-            f"{name} has the label {outside[0].item()}; with {classes} classes, 0 to {classes - 1} exist"
-        )
+        raise ValueError(f"{name} has the label {outside[0].item()}; with {classes} classes, 0 to {classes - 1} exist")

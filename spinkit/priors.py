@@ -44,13 +44,18 @@ class Mixture:
 
 
 def mixture(
-    means: Float[np.ndarray, "m 69"], covariances: Float[np.ndarray, "m 69 69"], weights: Float[np.ndarray, "m"]
+    means: Float[np.ndarray, "m 69"],
+    covariances: Float[np.ndarray, "m 69 69"],
+    weights: Float[np.ndarray, "m"],
 ) -> Mixture:
-    """Build the prior from a mixture's parameters, computed in float64 and kept in float32.
+    """Build the prior from a mixture's parameters, in float64.
 
     Raises:
-        ValueError: a covariance is not positive definite, or a weight not positive.
+        ValueError: a number is not finite, a covariance not positive definite, or a weight not positive.
     """
+    for name, array in (("means", means), ("covars", covariances), ("weights", weights)):
+        if not np.isfinite(array).all():
+            raise ValueError(f"pose prior: field '{name}' must be finite")
     if not (weights > 0).all():
         raise ValueError("pose prior: field 'weights' must be positive")
     covariances = covariances.astype(np.float64)
@@ -62,7 +67,7 @@ def mixture(
     half_logdet = 0.5 * np.linalg.slogdet(covariances)[1]
     # SMPLify divides every determinant by the smallest, which only shifts the energy by a constant.
     offsets = -np.log(weights) + half_logdet - half_logdet.min() + 0.5 * means.shape[1] * math.log(2 * math.pi)
-    return Mixture(*(torch.tensor(a, dtype=torch.float32) for a in (means, precisions, roots, offsets, weights)))
+    return Mixture(*(torch.tensor(a, dtype=torch.float64) for a in (means, precisions, roots, offsets, weights)))
 
 
 def default_path() -> Path:
@@ -93,7 +98,7 @@ def load(path: str | Path | None = None) -> Mixture:
         raise ValueError(f"{path}: field 'means' has shape {means.shape}, expected (m, 69).")
     if covars.shape != (len(means), 69, 69) or weights.shape != (len(means),):
         raise ValueError(f"{path}: fields 'covars' {covars.shape} and 'weights' {weights.shape} do not fit 'means'.")
-    return mixture(means, covars, weights)
+    return mixture(means, covars, weights).to(torch.float32)
 
 
 class _MixtureUnpickler(pickle.Unpickler):
@@ -104,6 +109,7 @@ class _MixtureUnpickler(pickle.Unpickler):
         ("numpy", "dtype"),
         ("numpy._core.multiarray", "_reconstruct"),
         ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
         ("_codecs", "encode"),
     }
 
@@ -116,15 +122,17 @@ class _MixtureUnpickler(pickle.Unpickler):
 
 def _read(path: Path) -> dict:
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
         with open(path, "rb") as file:
+            if path.suffix == ".npz":
+                with np.load(file, allow_pickle=False) as arrays:
+                    return {key: arrays[key] for key in arrays.files}
             content = _MixtureUnpickler(file, encoding="latin1").load()
     except Exception as error:
         raise ValueError(f"{path}: not loaded: {error}. It should be an npz, or SMPLify's gmm_08.pkl.") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds a {type(content).__name__}, expected a dictionary with means, covars, weights.")
+        raise ValueError(
+            f"{path}: holds a {type(content).__name__}, expected a dictionary with means, covars, weights."
+        )
     return content
 
 

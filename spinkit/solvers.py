@@ -5,13 +5,14 @@ no sample's steps, damping or end depend on its neighbours.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+@runtime_checkable
 class Problem(Protocol):
     """A batch of least-squares problems."""
 
@@ -39,6 +40,7 @@ class Solution:
     """Whether the sample stopped by itself, because no step would gain anything worth having."""
 
 
+@runtime_checkable
 class Solver(Protocol):
     """Anything that takes a problem and a start to a solution: the two below, or your own."""
 
@@ -56,6 +58,10 @@ class Adam:
     """Iterations; every sample takes all of them."""
     step_size: float = 1e-2
     """Shared by radians, metres and shape units. The two averages decay as PyTorch's defaults say."""
+
+    def __post_init__(self):
+        if self.steps < 0:
+            raise ValueError(f"Adam.steps must not be negative, got {self.steps}")
 
     def __call__(self, problem: Problem, start: Float[Tensor, "batch n"]) -> Solution:
         unknowns = start.detach().clone().requires_grad_()

@@ -171,9 +171,7 @@ def test_part_labels_are_those_of_the_dominant_joint_and_mirror_consistently(mod
         assert len(np.unique(model["part6"][model["part24"] == joint])) == 1
 
 
-@pytest.mark.parametrize(
-    "names, rows", [("h36m_names", "J_regressor_h36m"), ("extra_names", "J_regressor_extra")]
-)
+@pytest.mark.parametrize("names, rows", [("h36m_names", "J_regressor_h36m"), ("extra_names", "J_regressor_extra")])
 def test_regressed_points_of_one_side_mirror_those_of_the_other(model, names, rows):
     points = dict(zip(model[names].tolist(), model[rows], strict=True))
     for name in points:

@@ -74,9 +74,7 @@ def test_mirrored_keypoints_take_the_names_and_confidences_of_the_other_side():
 def test_keypoints_outside_the_crop_stay_true_and_missing_ones_stay_missing():
     confidence = torch.ones(1, 49)
     confidence[:, 3] = 0
-    changed = crop.change_keypoints(
-        one_change(turn=0.5, scale=0.75), Keypoints(torch.zeros(1, 49, 2), confidence)
-    )
+    changed = crop.change_keypoints(one_change(turn=0.5, scale=0.75), Keypoints(torch.zeros(1, 49, 2), confidence))
     assert (changed.xy < 0).any() and torch.equal(changed.confidence, confidence)
 
 
@@ -125,15 +123,11 @@ def test_a_pose_is_restored_whatever_the_change(n):
 def spots(xy, side, margin):
     """Images of `side` pixels that cover `margin` crops, with one soft bright spot at xy, in crop pixels."""
     pixel = (torch.arange(side) + 0.5) / side * 224 * margin + 112 * (1 - margin)
-    square = (pixel[None, None, :] - xy[:, 0, None, None]) ** 2 + (
-        pixel[None, :, None] - xy[:, 1, None, None]
-    ) ** 2
+    square = (pixel[None, None, :] - xy[:, 0, None, None]) ** 2 + (pixel[None, :, None] - xy[:, 1, None, None]) ** 2
     return (-square / (2 * 12.0**2)).exp()[:, None].expand(-1, 3, -1, -1)
 
 
-@pytest.mark.parametrize(
-    "side, size, margin", [(80, 64, 1.25), (280, 224, 1.25), (280, 64, 1.25), (64, 64, 1.0)]
-)
+@pytest.mark.parametrize("side, size, margin", [(80, 64, 1.25), (280, 224, 1.25), (280, 64, 1.25), (64, 64, 1.0)])
 def test_the_image_shows_each_point_where_change_points_puts_it(side, size, margin):
     g = torch.Generator().manual_seed(1)
     xy = 112 + 40 * (2 * torch.rand(6, 2, generator=g) - 1)
@@ -141,9 +135,7 @@ def test_the_image_shows_each_point_where_change_points_puts_it(side, size, marg
     image = crop.change_image(change, spots(xy, side, margin), size, margin)[:, 0]
     pixel = (torch.arange(size) + 0.5) / size * 224
     weight = image / image.sum(dim=(1, 2), keepdim=True)
-    seen = torch.stack(
-        [(weight.sum(dim=1) * pixel).sum(dim=-1), (weight.sum(dim=2) * pixel).sum(dim=-1)], dim=-1
-    )
+    seen = torch.stack([(weight.sum(dim=1) * pixel).sum(dim=-1), (weight.sum(dim=2) * pixel).sum(dim=-1)], dim=-1)
     expected = crop.change_points(change, xy[:, None].double())[:, 0].float()
     torch.testing.assert_close(seen, expected, atol=0.5, rtol=0)
 
@@ -168,9 +160,7 @@ def test_random_changes_repeat_with_their_seed_and_keep_to_their_settings():
     assert turned.abs().max() <= math.radians(60) + 1e-6
     assert drawn.scale.min() >= 0.75 and drawn.scale.max() <= 1.25
     assert drawn.colour.min() >= 0.6 and drawn.colour.max() <= 1.4
-    still = crop.Augmentation(
-        mirror_probability=0.0, turn_probability=0.0, scale_deviation=0.0, colour_limit=0.0
-    )
+    still = crop.Augmentation(mirror_probability=0.0, turn_probability=0.0, scale_deviation=0.0, colour_limit=0.0)
     calm = crop.Change.random(5, torch.Generator().manual_seed(3), still)
     none = crop.Change.none(5)
     assert all(torch.equal(getattr(calm, k), getattr(none, k)) for k in ("mirror", "turn", "scale", "colour"))
@@ -191,9 +181,7 @@ def test_a_box_surrounds_the_visible_points_only():
     torch.testing.assert_close(box, torch.tensor([30.0, 60.0, 96.0]))
 
 
-@pytest.mark.parametrize(
-    "confidence, complaint", [([0.0, 0.0], "no visible keypoint"), ([1.0, 0.0], "span 0")]
-)
+@pytest.mark.parametrize("confidence, complaint", [([0.0, 0.0], "no visible keypoint"), ([1.0, 0.0], "span 0")])
 def test_a_box_around_nothing_is_refused(confidence, complaint):
     with pytest.raises(ValueError, match=complaint):
         crop.box_around(torch.tensor([[10.0, 20.0], [50.0, 100.0]]), torch.tensor(confidence))

@@ -14,9 +14,7 @@ def samples(n=4, side=20, name="made", seed=0):
     g = torch.Generator().manual_seed(seed)
     every = torch.ones(n, dtype=torch.bool)
     joints = torch.cat([torch.randn(n, 24, 3, generator=g), torch.ones(n, 24, 1)], dim=-1)
-    truth = data.Truth(
-        torch.randn(n, 24, 3, generator=g), torch.randn(n, 10, generator=g), every, joints, every
-    )
+    truth = data.Truth(torch.randn(n, 24, 3, generator=g), torch.randn(n, 10, generator=g), every, joints, every)
     return data.Samples(
         name=name,
         images=data.StoredImages(torch.randint(0, 256, (n, 3, side, side), generator=g, dtype=torch.uint8)),
@@ -166,9 +164,7 @@ class BrokenImages:
 
 
 def test_a_store_whose_pictures_are_not_as_promised_is_refused_before_work_starts():
-    with pytest.raises(
-        ValueError, match=r"made: images give torch\.uint8 \(1, 3, 16, 16\), expected .* 20, 20"
-    ):
+    with pytest.raises(ValueError, match=r"made: images give torch\.uint8 \(1, 3, 16, 16\), expected .* 20, 20"):
         data.check_samples(replace(samples(), images=BrokenImages()))
 
 

@@ -114,9 +114,7 @@ def test_coco_without_anybody_usable_is_refused_with_the_counts(coco):
         data.read_coco(path, path.parent, size=20)
 
 
-@pytest.mark.parametrize(
-    "text, complaint", [("{", "is not JSON"), ("[]", "'annotations'"), ("{}", "'annotations'")]
-)
+@pytest.mark.parametrize("text, complaint", [("{", "is not JSON"), ("[]", "'annotations'"), ("{}", "'annotations'")])
 def test_what_is_no_coco_file_is_refused_by_name(tmp_path, text, complaint):
     (tmp_path / "wrong.json").write_text(text)
     with pytest.raises(ValueError, match=complaint) as refusal:
@@ -218,9 +216,7 @@ def test_the_real_coco_photos_give_every_selected_person():
         pytest.skip("the COCO photos of realdata are not here")
     listed = json.loads((folder / "attribution.json").read_text())
     chosen = [i for photo in listed for i in photo["selected_annotation_ids"]]
-    found, refused = data.read_coco(
-        folder / "person_keypoints.json", folder / "images", size=80, annotation_ids=chosen
-    )
+    found, refused = data.read_coco(folder / "person_keypoints.json", folder / "images", size=80, annotation_ids=chosen)
     # SOURCE.md: 34 selected people, each with at least 12 labelled keypoints.
     assert len(found) == 34 and len(refused) == 0
     assert data.check_samples(found, min_visible=12).tolist() == []

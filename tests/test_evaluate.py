@@ -72,9 +72,7 @@ def test_a_body_turned_as_a_whole_errs_in_place_and_not_when_aligned(human, prot
 def test_the_lsp_scores_are_the_metrics_of_the_fourteen_keypoints(human):
     (rotvec, betas), (other, shape) = bodies(), bodies(seed=1)
     scores = evaluate.score_fits(human, other, shape, known(rotvec, betas))
-    seen, true = (
-        human.keypoints(roma.rotvec_to_rotmat(r), b)[:, 25:39] for r, b in ((other, shape), (rotvec, betas))
-    )
+    seen, true = (human.keypoints(roma.rotvec_to_rotmat(r), b)[:, 25:39] for r, b in ((other, shape), (rotvec, betas)))
     assert keypoints.NAMES[27:29] == ("Right Hip", "Left Hip")
     torch.testing.assert_close(scores.mpjpe, metrics.mpjpe(seen, true, root=(2, 3)), atol=1e-6, rtol=0)
     torch.testing.assert_close(scores.pa_mpjpe, metrics.pa_mpjpe(seen, true), atol=1e-6, rtol=0)

@@ -231,9 +231,7 @@ def test_a_published_checkpoint_gives_its_answers_back(tmp_path, zipped):
     teacher = small(3).eval()
     optional = ("init_", "num_batches_tracked")
     state = {k: v for k, v in teacher.state_dict().items() if not any(o in k for o in optional)}
-    torch.save(
-        {"model": state, "epoch": 3, "dataset_perm": [2, 0, 1]}, path, _use_new_zipfile_serialization=zipped
-    )
+    torch.save({"model": state, "epoch": 3, "dataset_perm": [2, 0, 1]}, path, _use_new_zipfile_serialization=zipped)
     pupil = small(4).eval()
     hmr.load_published(pupil, path)
     image = torch.rand(2, 3, 64, 64, generator=seeded())

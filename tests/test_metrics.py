@@ -26,9 +26,7 @@ def similar(body: torch.Tensor, seed: int = 1) -> torch.Tensor:
 
 TRUTH = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
 # One point is 3 cm, 4 cm and 12 cm off, which is 13 cm; another lies exactly 10 cm deeper.
-PREDICTED = TRUTH + torch.tensor(
-    [[0.0, 0, 0], [0.03, 0.04, 0.12], [0, 0, 0.1], [0, 0, 0]], dtype=torch.float64
-)
+PREDICTED = TRUTH + torch.tensor([[0.0, 0, 0], [0.03, 0.04, 0.12], [0, 0, 0.1], [0, 0, 0]], dtype=torch.float64)
 
 
 def close(number: torch.Tensor, expected: float) -> None:

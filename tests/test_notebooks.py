@@ -31,9 +31,7 @@ def read(path: Path) -> NotebookNode:
 def code_cells(page: NotebookNode) -> list[NotebookNode]:
     """The code that a reader is meant to follow: all but the parameters."""
     parameters = {"parameters", "injected-parameters"}
-    return [
-        c for c in page.cells if c.cell_type == "code" and not parameters & set(c.metadata.get("tags", []))
-    ]
+    return [c for c in page.cells if c.cell_type == "code" and not parameters & set(c.metadata.get("tags", []))]
 
 
 def scratch_project(folder: Path) -> Path:

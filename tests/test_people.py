@@ -156,9 +156,7 @@ def test_a_keypoint_is_covered_where_the_occluder_is_painted(studio):
 
 def test_the_drawn_figure_covers_its_joints(studio):
     cast = cast_of(studio, 16)
-    colour, cover = studio.figure(
-        cast, look.draw_outfits(dice(16), studio.landmarks), light.draw_lights(dice(16))
-    )
+    colour, cover = studio.figure(cast, look.draw_outfits(dice(16), studio.landmarks), light.draw_lights(dice(16)))
     assert ((cover >= 0) & (cover <= 1.001)).all() and (colour >= 0).all()
     assert (colour * (cover == 0) == 0).all()
     side = cover.shape[-1]

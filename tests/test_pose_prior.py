@@ -45,9 +45,7 @@ def mixture(root):
 def recordings(realdata):
     folder = realdata / "mocap_cmu"
     if not folder.is_dir():
-        pytest.skip(
-            f"no folder {folder.name} among the real data: the CMU recordings are not part of the project"
-        )
+        pytest.skip(f"no folder {folder.name} among the real data: the CMU recordings are not part of the project")
     return folder
 
 

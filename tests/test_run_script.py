@@ -169,8 +169,6 @@ def test_a_missing_chapter_is_named(tmp_path):
         launch.known_parameters(tmp_path / "99_none.ipynb")
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("5", 5), ("1e-3", 1e-3), ("True", True), ("cpu", "cpu"), ("'7'", "7")]
-)
+@pytest.mark.parametrize(("text", "value"), [("5", 5), ("1e-3", 1e-3), ("True", True), ("cpu", "cpu"), ("'7'", "7")])
 def test_words_become_the_values_that_they_spell(text, value):
     assert launch.value_of(text) == value

@@ -23,9 +23,7 @@ from spinkit import camera, raster, view
 from spinkit.keypoints import JOINT_NAMES, NAMES, Keypoints
 from spinkit.view import gl, scenes, shading
 
-needs_opengl = pytest.mark.skipif(
-    not gl.installed(), reason="no EGL and OpenGL here; the rasteriser draws instead"
-)
+needs_opengl = pytest.mark.skipif(not gl.installed(), reason="no EGL and OpenGL here; the rasteriser draws instead")
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,7 @@ def test_the_rasteriser_draws_the_picture_that_pyrender_draws(human, fit):
     theirs = view.render(vertices, human.faces, seen_from, 448, colour=colour, backend="pyrender")
     inside = binary_erosion(view.silhouette(vertices, human.faces, seen_from, 448), iterations=2)
     assert inside.sum() > 10_000
-    assert (
-        difference(ours, theirs)[inside].mean() < 3.0
-    )  # of 255; what is left are the edges of overlapping limbs
+    assert difference(ours, theirs)[inside].mean() < 3.0  # of 255; what is left are the edges of overlapping limbs
     assert difference(ours, theirs).mean() < 1.0
 
 
@@ -97,9 +93,7 @@ def test_another_thread_gets_its_picture_from_the_rasteriser(human, fit):
 def test_a_driver_that_fails_is_told_once_and_replaced(monkeypatch):
     monkeypatch.setattr(gl, "installed", lambda: True)
     monkeypatch.setitem(sys.modules, "pyrender", None)  # importing it now fails
-    monkeypatch.setattr(
-        gl, "_renderer", functools.cache(gl._renderer.__wrapped__)
-    )  # a process that drew nothing
+    monkeypatch.setattr(gl, "_renderer", functools.cache(gl._renderer.__wrapped__))  # a process that drew nothing
     with pytest.warns(UserWarning, match="using the rasteriser"):
         assert not gl.usable()
     assert not gl.usable()
@@ -125,9 +119,7 @@ def test_a_body_is_drawn_where_its_keypoints_are_projected(human, fit):
 
 def test_the_background_stays_where_no_body_is(human, fit):
     vertices, seen_from = view.posed(human, fit)
-    photo = torch.randint(
-        0, 256, (3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
-    )
+    photo = torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     drawn = view.render(vertices, human.faces, seen_from, 224, photo, backend="raster")
     far = ~view.silhouette(vertices, human.faces, seen_from, 224)
     far = binary_erosion(far, iterations=2)
@@ -135,9 +127,7 @@ def test_the_background_stays_where_no_body_is(human, fit):
 
 
 def test_a_sphere_is_brightest_towards_the_key_light():
-    normal = torch.nn.functional.normalize(
-        torch.randn(500, 3, generator=torch.Generator().manual_seed(0)), dim=-1
-    )
+    normal = torch.nn.functional.normalize(torch.randn(500, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
     position = normal + torch.tensor([0.0, 0.0, 50.0])
     shown = shading.shade(position, normal, torch.full((500, 3), 0.5)).mean(dim=-1)
     key = torch.nn.functional.normalize(torch.tensor(shading.LIGHTS[0][0]), dim=0)
@@ -224,9 +214,7 @@ def test_growing_turns_show_the_left_side_first(human):
     colour = torch.ones(len(human.v_template), 3)
     colour[human.v_template[:, 0] > 0] = torch.tensor([1.0, 0.0, 0.0])
     assert human.v_template[left_hand, 0] > 0
-    picture = np.asarray(view.still(human.v_template, human.faces, (90.0,), colour=colour, side=64)).astype(
-        int
-    )
+    picture = np.asarray(view.still(human.v_template, human.faces, (90.0,), colour=colour, side=64)).astype(int)
     body = picture.min(axis=-1) < 250
     red = body & (picture[..., 0] - picture[..., 1] > 60)
     assert red.sum() > 0.6 * body.sum()
@@ -235,9 +223,7 @@ def test_growing_turns_show_the_left_side_first(human):
 @pytest.mark.parametrize(
     "figure",
     [
-        view.curves(
-            [0, 1, 2], {"a": torch.tensor([1.0, 2, 3]), "b": [3, 2, 1]}, x="error (px)", y="cost", top=2.5
-        ),
+        view.curves([0, 1, 2], {"a": torch.tensor([1.0, 2, 3]), "b": [3, 2, 1]}, x="error (px)", y="cost", top=2.5),
         view.energy_bars({"start": {"pose": torch.tensor([5.0, 7])}, "end": {"pose": 1.0, "shape": 0.5}}),
         view.histogram({"start": torch.arange(9.0)}, x="error (px)", threshold=4, top=6),
         view.dictionary_timeline({"step": [0, 1, 2], "valid (%)": [50, 70, 90], "error (px)": [9, 5, 4]}),
@@ -271,9 +257,7 @@ def test_a_sheet_with_a_title_missing_is_refused():
 
 
 def test_a_table_marks_its_best_row_and_reads_as_text():
-    table = view.loop_table(
-        [{"loop": "<static>", "mm": torch.tensor(89.25)}, {"loop": "SPIN", "mm": 84.0}], ["mm"]
-    )
+    table = view.loop_table([{"loop": "<static>", "mm": torch.tensor(89.25)}, {"loop": "SPIN", "mm": 84.0}], ["mm"])
     assert "<b>84</b>" in table._repr_html_() and "<b>89" not in table._repr_html_()
     assert "&lt;static&gt;" in table._repr_html_()
     assert str(table).splitlines()[1].split() == ["<static>", "89.25"]

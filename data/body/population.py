@@ -67,9 +67,7 @@ def draw(
     stature, bmi = _measure(figure, mix, faces)
     male = traits["gender"] < 0.5
     groups = [male, ~male] if gender == "neutral" else [np.ones(count, bool)]
-    chosen = np.concatenate(
-        [_choose(np.flatnonzero(group), bmi, people // len(groups), generator) for group in groups]
-    )
+    chosen = np.concatenate([_choose(np.flatnonzero(group), bmi, people // len(groups), generator) for group in groups])
     return Population(mix[chosen], stature[chosen], bmi[chosen]), generator
 
 

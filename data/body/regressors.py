@@ -148,9 +148,7 @@ def fit_points(
         candidates = _candidates(template, rest[name], support, skin, central, generator)
         weights = _convex_fit(vertices[:-60, candidates], points[:-60])
         rows[name] = _row(candidates, weights, skin, central)
-        errors.append(
-            np.linalg.norm(np.tensordot(rows[name], vertices[-60:], (0, 1)) - points[-60:], axis=-1)
-        )
+        errors.append(np.linalg.norm(np.tensordot(rows[name], vertices[-60:], (0, 1)) - points[-60:], axis=-1))
         if not central:
             rows[name.replace("left", "right")] = rows[name][skin.mirror]
     h36m = np.stack([rows[name] for name in H36M_NAMES])

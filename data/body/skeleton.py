@@ -68,8 +68,7 @@ def bones_of(joint: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def joint_positions(vertices: np.ndarray, rig: Rig) -> np.ndarray:
     """(..., n, 3) vertices of the base mesh, or their offsets -> (..., 24, 3). Linear, mirror symmetric."""
     joints = [
-        np.mean([vertices[..., rig.head[bone], :].mean(-2) for bone in bones_of(joint)[0]], 0)
-        for joint in JOINTS
+        np.mean([vertices[..., rig.head[bone], :].mean(-2) for bone in bones_of(joint)[0]], 0) for joint in JOINTS
     ]
     joints = np.stack(joints, -2)
     return 0.5 * (joints + joints[..., MIRROR, :] * FLIP)
@@ -172,9 +171,7 @@ def pose_feature(local: np.ndarray) -> np.ndarray:
     return (local[:, 1:] - np.eye(3)).reshape(len(local), -1)
 
 
-def forward(
-    model: dict[str, np.ndarray], betas: np.ndarray, rotvec: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def forward(model: dict[str, np.ndarray], betas: np.ndarray, rotvec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """SMPL's body in numpy, the reference for the files that this folder makes.
 
     Args:

@@ -134,9 +134,7 @@ def _examples(surface: Surface, figure: Figure, people: np.ndarray) -> np.ndarra
     return np.concatenate([bodies, mirrored[lopsided]])
 
 
-def _landmarks(
-    x: np.ndarray, kept: np.ndarray, source: MakeHuman, surface: Surface, figure: Figure
-) -> dict[str, int]:
+def _landmarks(x: np.ndarray, kept: np.ndarray, source: MakeHuman, surface: Surface, figure: Figure) -> dict[str, int]:
     """Name -> vertex of the base mesh, found on the A-posed body x. The right side mirrors the left."""
     rig = source.rig
     eye_height = x[surface.eyes[0], 1]

@@ -35,16 +35,16 @@ def bones(joints: Float[Tensor, "*batch 24 c"]) -> Float[Tensor, "*batch 24 c"]:
 def world_rotations(rotmat: Float[Tensor, "*batch 24 3 3"]) -> Float[Tensor, "*batch 24 3 3"]:
     """Each joint's orientation in space, from its rotation relative to the parent."""
     batch = rotmat.shape[:-3]
-    by_level = [rotmat[..., :1, :, :].reshape(-1, 3, 3)]
     previous = levels()[0]
     flat = rotmat.reshape(-1, 24, 3, 3)
-    known = by_level[0].unsqueeze(1)
+    known = flat[:, :1]
+    by_level = [known]
     for level in levels()[1:]:
         above = known[:, [previous.index(JOINT_PARENTS[joint]) for joint in level]]
         known = above @ flat[:, list(level)]
         by_level.append(known)
         previous = level
-    stacked = torch.cat([part.reshape(len(flat), -1, 3, 3) for part in by_level], dim=1)
+    stacked = torch.cat(by_level, dim=1)
     order = [joint for level in levels() for joint in level]
     back = [order.index(joint) for joint in range(len(order))]
     return stacked[:, back].reshape(*batch, 24, 3, 3)

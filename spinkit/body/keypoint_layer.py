@@ -101,7 +101,7 @@ class KeypointLayer:
         if len(self.corrective_point):
             eye = torch.eye(3, dtype=rotmat.dtype, device=rotmat.device)
             feature = (rotmat[:, 1:] - eye).reshape(batch, 207)
-            skin = (feature @ self.corrective_dirs.reshape(-1, 207).T).reshape(batch, -1, 3)
+            skin = (feature @ self.corrective_dirs.reshape(-1, 207).T).unflatten(1, (-1, 3))
             slots = self.corrective_point * 24 + self.corrective_joint
             arms = arms.flatten(1, 2).index_add(1, slots, skin).reshape(batch, points, 24, 3)
         turned = torch.einsum("bjxy,bojy->bojx", world, arms)
@@ -158,16 +158,17 @@ class PosedKeypoints:
         """The part that comes from pose correctives: the skin's own change with the pose features."""
         layer = self.layer
         batch, points, r = rows.shape[:3]
+        pairs = len(layer.corrective_point)
         out = rows.new_zeros(batch, points, r, 72)
-        if not len(layer.corrective_point):
+        if not pairs:
             return out
         # A turn by w takes R to hat(w) R: its nine entries change by w x (columns of R).
         columns = self.rotmat[:, 1:].mT
         spin = torch.linalg.cross(left_jacobian[:, 1:].mT[:, :, :, None], columns[:, :, None])
         features = spin.mT.reshape(batch, 23, 3, 9)
         local = torch.einsum("bqrx,bqxy->bqry", rows[:, layer.corrective_point], self.world[:, layer.corrective_joint])
-        felt = torch.einsum("bqry,qyf->bqrf", local, layer.corrective_dirs).reshape(batch, -1, r, 23, 9)
-        change = torch.einsum("bqrkf,bkif->bqrki", felt, features).reshape(batch, -1, r, 69)
+        felt = torch.einsum("bqry,qyf->bqrf", local, layer.corrective_dirs).reshape(batch, pairs, r, 23, 9)
+        change = torch.einsum("bqrkf,bkif->bqrki", felt, features).reshape(batch, pairs, r, 69)
         out[..., 3:] = out[..., 3:].index_add(1, layer.corrective_point, change)
         return out
 
@@ -175,9 +176,7 @@ class PosedKeypoints:
         layer = self.layer
         local = torch.einsum("borx,bjxy->borjy", rows, self.world).flatten(3)
         arms = layer.arm_shapedirs.reshape(len(layer.arm_shapedirs), 72, 10)
-        return torch.einsum("born,onk->bork", local, arms) + rows @ (
-            layer.mass[:, None, None] * layer.pelvis_shapedirs
-        )
+        return torch.einsum("born,onk->bork", local, arms) + rows @ (layer.mass[:, None, None] * layer.pelvis_shapedirs)
 
 
 def build(

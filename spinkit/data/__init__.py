@@ -2,6 +2,7 @@
 
 from spinkit.data.coco import Refusal, Refused, read_coco, read_coco_keypoints
 from spinkit.data.images import ImageStore, JoinedImages, PhotoCrops, SelectedImages, StoredImages, read_photo
+from spinkit.data.photo import read_own_photo
 from spinkit.data.samples import Batch, Samples, Truth, check_samples, make_batch, mix
 from spinkit.data.spin_npz import read_spin_npz
 
@@ -21,6 +22,7 @@ __all__ = [
     "mix",
     "read_coco",
     "read_coco_keypoints",
+    "read_own_photo",
     "read_photo",
     "read_spin_npz",
 ]

@@ -115,9 +115,7 @@ def read_coco(
     return samples, refused
 
 
-def read_coco_keypoints(
-    annotation_path: str | PathLike[str], min_keypoints: int = 8
-) -> tuple[Keypoints, Refused]:
+def read_coco_keypoints(annotation_path: str | PathLike[str], min_keypoints: int = 8) -> tuple[Keypoints, Refused]:
     """The keypoints of a COCO `person_keypoints` file, in pixels of each person's crop; needs no photos.
 
     Raises:
@@ -158,11 +156,7 @@ def _read_all(records: list, read: Callable[[dict], _Person], path: Path) -> tup
     """Read every record that can be read; the others are refused with their reasons."""
     people, refusals = [], []
     for row, record in enumerate(records):
-        name = (
-            f"annotation {record['id']}"
-            if isinstance(record, dict) and "id" in record
-            else f"annotations[{row}]"
-        )
+        name = f"annotation {record['id']}" if isinstance(record, dict) and "id" in record else f"annotations[{row}]"
         try:
             people.append(read(record))
         except _UnusableError as e:

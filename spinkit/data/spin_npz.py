@@ -58,9 +58,7 @@ def read_spin_npz(
     broken = ~torch.isfinite(boxes).all(dim=-1) | (boxes[:, 2] <= 0)
     if broken.any():
         row = broken.nonzero()[0].item()
-        raise ValueError(
-            f"{path}: center or scale of row {row} makes no box {boxes[row].tolist()}; drop that row"
-        )
+        raise ValueError(f"{path}: center or scale of row {row} makes no box {boxes[row].tolist()}; drop that row")
     truth = _truth(numbers, path)
     return Samples(
         name=path.stem,
@@ -134,9 +132,7 @@ def _truth(numbers: dict[str, Tensor], path: Path) -> Truth:
     n = len(numbers["scale"])
     truth = vars(Truth.none(n)).copy()
     if ("pose" in numbers) != ("shape" in numbers):
-        raise ValueError(
-            f"{path}: pose and shape come together; add the one that is missing or drop the other"
-        )
+        raise ValueError(f"{path}: pose and shape come together; add the one that is missing or drop the other")
     if "pose" in numbers:
         known = numbers.get("has_smpl", torch.ones(n)) > 0
         truth["has_smpl"] = known

@@ -104,15 +104,13 @@ class Plan:
 PLANS = {
     "resnet50": Plan(Bottleneck, (3, 4, 6, 3), (64, 128, 256, 512), (1, 2, 2, 2), (7, 64), maxpool=True),
     "resnet18": Plan(BasicBlock, (2, 2, 2, 2), (64, 128, 256, 512), (1, 2, 2, 2), (7, 64), maxpool=True),
-    # For crops of 64 pixels on a processor. It keeps the 4 x 4 cells of its last map apart, because at this
-    # size the place of a limb says more about the pose than its mere presence. Forward and backward of 64
-    # crops on two shared cores: 91 ms; 119 ms with two blocks in the last stage; 106 ms with single blocks
-    # and a first stage of 32 channels at stride 1. In bfloat16 (torch.autocast) the same take 61, 78, 61 ms.
+    # For crops of 64 pixels on a processor. It keeps the 4 x 4 cells of its last map apart, because at this size the
+    # place of a limb says more about the pose than its mere presence.
     "small": Plan(
         BasicBlock,
-        blocks=(1, 2, 1),
-        widths=(64, 128, 256),
-        strides=(2, 2, 2),
+        blocks=(1, 1, 1, 1),
+        widths=(32, 64, 128, 256),
+        strides=(1, 2, 2, 2),
         stem=(5, 32),
         maxpool=False,
         cells=4,

@@ -40,9 +40,7 @@ def load_published(model: HMR, path: str | Path) -> None:
     """
     checkpoint = _read(path)
     if not isinstance(checkpoint.get("model"), dict):
-        raise ValueError(
-            f"{path} has no entry 'model', so it is no SPIN checkpoint; is it for load_backbone?"
-        )
+        raise ValueError(f"{path} has no entry 'model', so it is no SPIN checkpoint; is it for load_backbone?")
     _check(path, model.state_dict(), checkpoint["model"])
     model.load_state_dict(checkpoint["model"], strict=False)
 

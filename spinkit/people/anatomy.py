@@ -78,8 +78,7 @@ def limited(dofs: Dofs) -> Dofs:
     """Every named angle, clipped to its range and to what its neighbours allow."""
     count = len(next(iter(dofs.values())))
     clipped = {
-        name: np.clip(dofs.get(name, np.zeros(count)), least, greatest)
-        for name, (least, greatest, _) in LIMITS.items()
+        name: np.clip(dofs.get(name, np.zeros(count)), least, greatest) for name, (least, greatest, _) in LIMITS.items()
     }
     return clipped | _coupled_limb(clipped, "left") | _coupled_limb(clipped, "right")
 

@@ -68,9 +68,9 @@ def draw_occluders(dice: Dice, chance: float) -> Shapes:
     kind = dice.choice([2, 2, 1.5, 1], 1)
     small, long = dice.uniform(0.05, 0.17, 1, 2), dice.uniform(0.02, 0.05, 1)
     reach = torch.full_like(long, 1.5)
-    half = torch.stack(
-        [small, small, torch.stack([long, reach], -1), torch.stack([reach, long], -1)], dim=0
-    ).gather(0, kind[None, ..., None].expand(1, -1, -1, 2))[0]
+    half = torch.stack([small, small, torch.stack([long, reach], -1), torch.stack([reach, long], -1)], dim=0).gather(
+        0, kind[None, ..., None].expand(1, -1, -1, 2)
+    )[0]
     thin = (kind >= 2)[..., 0]
     turn = torch.where(thin[:, None], dice.normal(0, 0.1, 1), dice.uniform(-1.5, 1.5, 1))
     # Somewhere on the body, more often near its middle; posts and railings cross the whole picture.
@@ -108,9 +108,7 @@ def inside(
     half = shapes.half[:, :, None]
     across = (cos * x + sin * y) / half[..., 0]
     along = (cos * y - sin * x) / half[..., 1]
-    reach = torch.where(
-        shapes.round[..., None], across.hypot(along), torch.maximum(across.abs(), along.abs())
-    )
+    reach = torch.where(shapes.round[..., None], across.hypot(along), torch.maximum(across.abs(), along.abs()))
     depth = (1 - reach) * half.amin(dim=-1)
     return depth.masked_fill(~shapes.present[..., None], -torch.inf), along
 
@@ -160,17 +158,26 @@ def _fill(dice: Dice, kinds: tuple, weights: list[float | int]) -> Float[Tensor,
     return colours.linear(colours.from_hsv(hue, saturation, value))
 
 
-def _ramp(
-    dice: Dice, colour: Float[Tensor, "n 3"], place: Float[Tensor, "n size"]
-) -> Float[Tensor, "n 3 size"]:
+def _ramp(dice: Dice, colour: Float[Tensor, "n 3"], place: Float[Tensor, "n size"]) -> Float[Tensor, "n 3 size"]:
     """A colour that brightens or darkens along `place`, which runs over about 0..1."""
     slope, tint = dice.normal(0, 0.5), dice.normal(0, 0.08, 3)
     steps = (slope[:, None] + tint)[..., None] * (place - 0.5)[:, None]
     return colour[..., None] * torch.exp(steps)
 
 
-def draw_backdrop(dice: Dice, size: int) -> Float[Tensor, "n 3 size size"]:
-    """A background for every person, in linear light: two fields at a horizon, things, and grain over all."""
+def draw_backdrop(dice: Dice, size: int, studio: float = 0.0) -> Float[Tensor, "n 3 size size"]:
+    """A background for every person, in linear light: two fields at a horizon, things, and grain over all.
+
+    Args:
+        size: pixels of the picture's side.
+        studio: fraction of pictures before a plain wall instead, with soft shades and nothing on it.
+    """
+    scene = _draw_scene(dice, size)
+    wall = _fill(dice, UPPER[:1], [1])[..., None, None] * torch.exp(0.12 * noise(dice, size, 1, 4))
+    return torch.where(dice.chance(studio)[:, None, None, None], wall, scene)
+
+
+def _draw_scene(dice: Dice, size: int) -> Float[Tensor, "n 3 size size"]:
     line = ((torch.arange(size) + 0.5) / size).expand(dice.count, size)
     plain = dice.chance(0.15)
     horizon = torch.where(plain, 2.0, dice.uniform(0.3, 0.95))[:, None]
@@ -198,7 +205,5 @@ def _with_trees(
     over = horizon[..., None] - line[None, :, None]
     cover = ((height[..., None] * outline - over) * size).clamp(0, 1) * (over > 0)
     cover = cover * (height[..., None] > 0)
-    leaves = _fill(dice, UPPER, [0.5, 0, 4, 1.5, 0.5])[..., None, None] * torch.exp(
-        0.5 * noise(dice, size, 8, 64)
-    )
+    leaves = _fill(dice, UPPER, [0.5, 0, 4, 1.5, 0.5])[..., None, None] * torch.exp(0.5 * noise(dice, size, 8, 64))
     return torch.lerp(picture, leaves, cover[:, None])

@@ -59,9 +59,7 @@ def draw_cast(human: Body, dice: Dice, pose_generator: np.random.Generator, sett
     return Cast(rotvec, betas, _translation(points, dice, settings), points)
 
 
-def _turn_to_camera(
-    orient: Float[Tensor, "n 3"], dice: Dice, settings: PeopleSettings
-) -> Float[Tensor, "n 3"]:
+def _turn_to_camera(orient: Float[Tensor, "n 3"], dice: Dice, settings: PeopleSettings) -> Float[Tensor, "n 3"]:
     """Orientations in the camera frame of bodies that stand upright in the world, y up."""
     elevation, roll = dice.normal(0, settings.elevation), dice.normal(0, settings.roll)
     zero = torch.zeros(dice.count)
@@ -71,9 +69,7 @@ def _turn_to_camera(
     return roma.rotvec_composition([about_axis, about_x, orient])
 
 
-def _translation(
-    points: Float[Tensor, "n 49 3"], dice: Dice, settings: PeopleSettings
-) -> Float[Tensor, "n 3"]:
+def _translation(points: Float[Tensor, "n 49 3"], dice: Dice, settings: PeopleSettings) -> Float[Tensor, "n 3"]:
     """Place people so that the crop is the box that a person detector would draw round them.
 
     The crop's focal length is so long that the box can be measured in metres at the body's own depth.

@@ -29,9 +29,7 @@ class Light(Rows):
 def draw_lights(dice: Dice) -> Light:
     """A light for every scene, from overcast to low sun."""
     heading, height = dice.uniform(-math.pi, math.pi), dice.uniform(0.1, 1.3)
-    direction = torch.stack(
-        [heading.sin() * height.cos(), -height.sin(), -heading.cos() * height.cos()], dim=-1
-    )
+    direction = torch.stack([heading.sin() * height.cos(), -height.sin(), -heading.cos() * height.cos()], dim=-1)
     strength, warmth = dice.uniform(0.0, 1.1), dice.normal(0, 0.1)
     tint = torch.stack([1 + warmth, torch.ones(dice.count), 1 - warmth], dim=-1)
     ambient = dice.uniform(0.35, 0.75) * (1.25 - 0.5 * strength)

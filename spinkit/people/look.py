@@ -1,11 +1,11 @@
 """What people wear: garments, hair and colours, drawn at random and measured on the body at rest."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from spinkit import keypoints
@@ -134,8 +134,63 @@ def draw_fabric(dice: Dice, colour_weights: list[float | int], pattern_weights: 
     )
 
 
-def draw_outfits(dice: Dice, at: Landmarks) -> Outfit:
-    """Dress as many people as there are dice for."""
+def draw_outfits(dice: Dice, at: Landmarks, kit: float = 0.0) -> Outfit:
+    """Dress as many people as there are dice for.
+
+    Args:
+        at: where clothes are fixed.
+        kit: fraction of people who wear the team's kit; see `in_kit`.
+    """
+    own = _draw_own(dice, at)
+    return in_kit(own, at, dice.chance(kit))
+
+
+def in_kit(own: Outfit, at: Landmarks, worn: Bool[Tensor, "n"]) -> Outfit:
+    """Some people's clothes changed for the kit of one team: blue shirt, light trousers, dark shoes and hair.
+
+    Shades still differ a little from person to person, as washing and dye do.
+    """
+
+    def dye(colour: Tensor, target: tuple[float, float, float], own_share: float) -> Tensor:
+        return torch.lerp(colour.new_tensor(target), colour, own_share)
+
+    def plain(fabric: Fabric, target: tuple[float, float, float]) -> Fabric:
+        return replace(fabric, first=dye(fabric.first, target, 0.12), pattern=torch.zeros_like(fabric.pattern))
+
+    def all_at(like: Tensor, value: float) -> Tensor:
+        return torch.full_like(like, value)
+
+    kit = replace(
+        own,
+        skin=dye(own.skin, (0.5, 0.3, 0.2), 0.4),
+        shirt=plain(own.shirt, (0.03, 0.1, 0.5)),
+        sleeve=all_at(own.sleeve, 0.5 * (at.shoulder + at.elbow)),
+        hem=all_at(own.hem, at.hip),
+        opening=all_at(own.opening, 0.0),
+        trousers=plain(own.trousers, (0.4, 0.28, 0.16)),
+        cuff=all_at(own.cuff, at.ankle),
+        shoe=dye(own.shoe, (0.02, 0.02, 0.02), 0.1),
+        rim=dye(own.rim, (0.05, 0.05, 0.05), 0.1),
+        hair=dye(own.hair, (0.02, 0.012, 0.008), 0.15),
+        hairline=all_at(own.hairline, -0.05),
+        hair_length=all_at(own.hair_length, 0.5),
+        beard=all_at(own.beard, 0.0),
+    )
+    return _where(worn, kit, own)
+
+
+def _where(mask: Bool[Tensor, "n"], chosen: Kind, other: Kind) -> Kind:
+    """Row by row one of two records, also within the records that they hold."""
+
+    def pick(first: "Tensor | Rows", second: "Tensor | Rows") -> "Tensor | Rows":
+        if isinstance(first, Rows):
+            return _where(mask, first, second)
+        return torch.where(mask.view(-1, *[1] * (first.dim() - 1)), first, second)
+
+    return type(chosen)(*(pick(getattr(chosen, f.name), getattr(other, f.name)) for f in fields(chosen)))
+
+
+def _draw_own(dice: Dice, at: Landmarks) -> Outfit:
     skin, dark = colours.skin(dice)
     trunk = at.neck[0] - at.hip
     sleeve_ends = torch.tensor([0.93 * at.shoulder, 0.5 * (at.shoulder + at.elbow), at.elbow, at.wrist])

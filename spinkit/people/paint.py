@@ -57,9 +57,7 @@ def _hair(outfit: Outfit, at: Landmarks, rest: Float[Tensor, "*m 3"]) -> Bool[Te
     return (scalp | falls) & (y > at.hip)
 
 
-def thickness(
-    outfit: Outfit, at: Landmarks, rest: Float[Tensor, "vertices 3"]
-) -> Float[Tensor, "n vertices"]:
+def thickness(outfit: Outfit, at: Landmarks, rest: Float[Tensor, "vertices 3"]) -> Float[Tensor, "n vertices"]:
     """How far clothes and hair stand off the skin at each vertex, metres."""
     each = outfit[:, None]
     on = worn(each, at, rest)

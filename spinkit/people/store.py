@@ -112,9 +112,7 @@ def _chunks(human: Body, count: int, seed: int, settings: PeopleSettings) -> Ite
     numbers = range(math.ceil(count / CHUNK))
     # One core a piece: single steps are too small to be shared, and so no number of cores changes a pixel.
     threads_before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(
-        min(len(numbers), os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,)
-    )
+    pool = ThreadPoolExecutor(min(len(numbers), os.cpu_count() or 1), initializer=torch.set_num_threads, initargs=(1,))
     try:
         for number, chunk in enumerate(pool.map(lambda number: _chunk(studio, number, seed), numbers)):
             yield chunk[: count - number * CHUNK]
@@ -126,9 +124,7 @@ def _chunks(human: Body, count: int, seed: int, settings: PeopleSettings) -> Ite
 def _chunk(studio: Studio, number: int, seed: int) -> Arrays:
     """One piece, from poses to pixels."""
     roots = np.random.SeedSequence(entropy=seed, spawn_key=(number,)).spawn(2 + CHUNK // SITTING)
-    generators = [
-        torch.Generator().manual_seed(int(root.generate_state(1, np.uint64)[0] >> 1)) for root in roots
-    ]
+    generators = [torch.Generator().manual_seed(int(root.generate_state(1, np.uint64)[0] >> 1)) for root in roots]
     settings, dice = studio.settings, Dice(generators[1], CHUNK)
     cast = draw_cast(studio.human, dice, np.random.default_rng(roots[0]), settings)
     occluders = backdrop.draw_occluders(dice, settings.occlusion)
@@ -162,9 +158,7 @@ def _samples(arrays: Arrays, settings: PeopleSettings) -> Samples:
         name="people",
         images=StoredImages(arrays.images),
         keypoints=Keypoints(points[..., :2].contiguous(), points[..., 2].contiguous()),
-        labels=Truth(
-            rotvec * shown[..., None], betas * shown, labelled, joints * shown[..., None], labelled.clone()
-        ),
+        labels=Truth(rotvec * shown[..., None], betas * shown, labelled, joints * shown[..., None], labelled.clone()),
         judge=Truth(rotvec, betas, known, joints, known.clone()),
         margin=settings.stored_margin,
     )

@@ -45,8 +45,8 @@ class Studio:
             occluders: what stands before them, in sides of the stored picture.
             dice: for clothes, light, background and the camera's faults.
         """
-        outfits, lights = look.draw_outfits(dice, self.landmarks), light.draw_lights(dice)
-        scene = backdrop.draw_backdrop(dice, self.settings.stored_size)
+        outfits, lights = look.draw_outfits(dice, self.landmarks, self.settings.kit), light.draw_lights(dice)
+        scene = backdrop.draw_backdrop(dice, self.settings.stored_size, self.settings.studio)
         scene = self._shadowed(scene, cast, dice)
         figure, cover = self.figure(cast, outfits, lights)
         picture = backdrop.put(scene * (1 - cover) + figure, occluders)

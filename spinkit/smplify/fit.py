@@ -144,9 +144,7 @@ def _record(
 ) -> Fit:
     finite = solved.unknowns.isfinite().all(1) & solved.energy.isfinite() & (turned.unknowns[:, 5] > 0)
     usable = finite & ~few
-    unknowns = torch.where(
-        usable[:, None], solved.unknowns, torch.cat([start.rotvec.flatten(1), start.betas], dim=1)
-    )
+    unknowns = torch.where(usable[:, None], solved.unknowns, torch.cat([start.rotvec.flatten(1), start.betas], dim=1))
     translation = torch.where(usable[:, None], stage.translation, start.camera.translation)
     terms = {name: term.square() for name, term in stage.terms(unknowns).items()}
     error = _mean_error(terms["keypoints"].unflatten(1, (-1, 2)).sum(-1), stage.view.weight, settings)
@@ -168,9 +166,7 @@ def _mean_error(square: Tensor, weight: Tensor, settings: SmplifySettings) -> Te
     return square.sum(1) / (weight > 0).sum(1).clamp(min=1)
 
 
-def _camera_stage(
-    layer: KeypointLayer, keypoints: Keypoints, start: Start, settings: SmplifySettings
-) -> Solution:
+def _camera_stage(layer: KeypointLayer, keypoints: Keypoints, start: Start, settings: SmplifySettings) -> Solution:
     points, view = _torso(keypoints, start.camera, settings)
     rotmat = roma.rotvec_to_rotmat(start.rotvec)
     rotmat[:, 0] = torch.eye(3, dtype=rotmat.dtype, device=rotmat.device)

@@ -40,7 +40,7 @@ def initial_fits(
     """
     settings = settings or SmplifySettings()
     parts = []
-    for i in range(0, len(keypoints.xy), settings.chunk):
+    for i in range(0, max(1, len(keypoints.xy)), settings.chunk):
         part = keypoints[i : i + settings.chunk]
         starts = heading_starts(body, prior, part, headings)
         short = replace(settings, body_solver=replace(SmplifySettings().body_solver, steps=TRIAL_STEPS))

@@ -81,7 +81,7 @@ class CameraStage:
 
     def _points(self, unknowns: Tensor) -> tuple[Tensor, Tensor]:
         jacobian = left_jacobian(unknowns[:, :3])
-        turned = (self.offsets + (self.offsets @ jacobian.mT) @ hat(unknowns[:, :3]).mT)
+        turned = self.offsets + (self.offsets @ jacobian.mT) @ hat(unknowns[:, :3]).mT
         return turned, turned + (self.pelvis + unknowns[:, 3:])[:, None]
 
     def linearize(self, unknowns: Float[Tensor, "batch 6"]) -> tuple[Tensor, Tensor, Tensor]:

@@ -47,7 +47,10 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
-        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, draft / "model.safetensors")
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()},
+            draft / "model.safetensors",
+        )
         save_file(_optimizer_tensors(model, optimizer), draft / "optimizer.safetensors")
         np.savez(draft / "fits.npz", **fits.arrays())
         state = {"format": FORMAT, "step": step, "history": history}
@@ -70,9 +73,7 @@ def newest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load(
-    snapshot: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[int, FitDictionary, list[dict]]:
+def load(snapshot: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, FitDictionary, list[dict]]:
     """Fill a model and its optimiser from a snapshot.
 
     Returns:
@@ -86,7 +87,9 @@ def load(
         weights = load_file(snapshot / "model.safetensors")
         moments = load_file(snapshot / "optimizer.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
-        raise ValueError(f"{snapshot}: damaged ({error}). Remove this folder; the run goes on from the one before.") from error
+        raise ValueError(
+            f"{snapshot}: damaged ({error}). Remove this folder; the run goes on from the one before."
+        ) from error
     if state.get("format") != FORMAT:
         raise ValueError(f"{snapshot}/state.json: format {state.get('format')}, this program reads {FORMAT}.")
     try:

@@ -35,6 +35,11 @@ class SpinSettings:
     """Steps over which the learning rate rises from zero; not in SPIN."""
     final_learning_rate: float = 1.0
     """Share of the learning rate at the end, reached along half a cosine; SPIN keeps it constant."""
+    bfloat16: bool = False
+    """Let the network compute in bfloat16 where the processor or graphics card does so in hardware. Weights, bodies and
+    fits stay in float32."""
+    clip_gradient: float = 0.0
+    """Largest norm of the gradient; zero for no limit, as in SPIN."""
     first_fit_step: int = 0
     """Before it the network knows so little that no fit from its answer is ever accepted; SPIN fits from the start."""
     keypoint_weight: float = 5.0
@@ -42,6 +47,8 @@ class SpinSettings:
     """On 3D joints, where they are known."""
     pose_weight: float = 1.0
     betas_weight: float = 0.001
+    point_weight: float = 0.0
+    """On the 24 annotated keypoints of the target's body, in 3D: the paper's mesh loss without the mesh; not in SPIN."""
     vertex_weight: float = 0.0
     """On vertices, by absolute distance; needs the mesh."""
     loss_scale: float = 60.0

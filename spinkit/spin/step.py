@@ -65,9 +65,20 @@ def step(model: nn.Module, batch: Batch, fits: FitDictionary, world: World, numb
         world: body, prior and settings.
         number: of the step, for the dictionary's history.
     """
-    said = model(hmr.normalise(batch.image))
+    with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=_in_bfloat16(world, batch)):
+        said = model(hmr.normalise(batch.image))
+    said = Regression(said.rotmat.float(), said.betas.float(), said.weak.float())
     target, old_error, new_error, updated = supervise(said.detach(), batch, fits, world, number)
     return Outcome(losses(said, target, batch, world), updated, target.valid, old_error, new_error)
+
+
+def _in_bfloat16(world: World, batch: Batch) -> bool:
+    """Whether the run may compute in bfloat16 and the machine gains by it: emulated, it is slower than float32."""
+    if not world.settings.bfloat16:
+        return False
+    if batch.image.device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 @torch.no_grad()
@@ -132,6 +143,9 @@ def losses(said: Regression, target: Target, batch: Batch, world: World) -> dict
     if s.use_labels and batch.labels.has_pose_3d.any():
         parts["joints"] = joint_loss(points, batch)
         weights["joints"] = s.joint_weight
+    if s.point_weight > 0:
+        parts["points"] = point_loss(points, target, world.body)
+        weights["points"] = s.point_weight
     if s.vertex_weight > 0:
         parts["vertices"] = vertex_loss(said, target, world.body)
         weights["vertices"] = s.vertex_weight
@@ -154,12 +168,19 @@ def keypoint_loss(
 def joint_loss(points: Float[Tensor, "b 49 3"], batch: Batch) -> Float[Tensor, ""]:
     """Squared distance of 3D joints in square metres, both centred between the hips, where they are known."""
     truth, seen = batch.labels.joints[..., :3], batch.labels.joints[..., 3:]
-
-    def centred(joints: Tensor) -> Tensor:
-        return joints - joints[:, [2, 3]].mean(dim=1, keepdim=True)
-
-    away = centred(points[:, ANNOTATED]) - centred(truth)
+    away = _between_hips(points[:, ANNOTATED]) - _between_hips(truth)
     return _mean_where(batch.labels.has_pose_3d, seen * away.square())
+
+
+def point_loss(points: Float[Tensor, "b 49 3"], target: Target, body: Body) -> Float[Tensor, ""]:
+    """Squared distance of 3D keypoints to those of the target's body in square metres, both centred between the hips."""
+    wanted = body.keypoints(target.rotmat, target.betas)
+    away = _between_hips(points[:, ANNOTATED]) - _between_hips(wanted[:, ANNOTATED])
+    return _mean_where(target.valid, away.square())
+
+
+def _between_hips(joints: Float[Tensor, "b 24 3"]) -> Float[Tensor, "b 24 3"]:
+    return joints - joints[:, [2, 3]].mean(dim=1, keepdim=True)
 
 
 def vertex_loss(said: Regression, target: Target, body: Body) -> Float[Tensor, ""]:

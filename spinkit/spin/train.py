@@ -37,9 +37,7 @@ class Run:
     @classmethod
     def begin(cls, model: nn.Module, fits: FitDictionary, settings: SpinSettings) -> "Run":
         """A run that has not taken a step."""
-        optimizer = torch.optim.Adam(
-            model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
         return cls(model, optimizer, fits)
 
     def resume(self, folder: Path) -> bool:
@@ -90,7 +88,13 @@ def train(
     samples = _with_labels(samples, world.settings)
     tally = _Tally(run.steps_done)
     numbers = range(run.steps_done, world.settings.steps)
-    bar = tqdm(numbers, initial=run.steps_done, total=world.settings.steps, disable=not schedule.progress, mininterval=5)
+    bar = tqdm(
+        numbers,
+        initial=run.steps_done,
+        total=world.settings.steps,
+        disable=not schedule.progress,
+        mininterval=5,
+    )
     try:
         for number in bar:
             tally.add(one_step(run, samples, world, number))
@@ -122,6 +126,8 @@ def one_step(run: Run, samples: Samples, world: World, number: int) -> Outcome:
     run.optimizer.zero_grad()
     if outcome.losses["total"].isfinite():
         outcome.losses["total"].backward()
+        if settings.clip_gradient:
+            nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip_gradient)
         run.optimizer.step()
     return outcome
 
@@ -155,7 +161,8 @@ def _with_labels(samples: Samples, settings: SpinSettings) -> Samples:
         return samples
     if samples.judge is None:
         raise ValueError(f"{samples.name}: mode 'oracle' needs true parameters, and this set has none; use 'loop'.")
-    return replace(samples, labels=samples.judge)
+    # Parameters only, so that what differs between the modes is who supervises and not by what.
+    return replace(samples, labels=replace(samples.judge, has_pose_3d=torch.zeros_like(samples.judge.has_pose_3d)))
 
 
 class _Tally:
@@ -202,7 +209,9 @@ def _look_up(run: Run, settings: SpinSettings, schedule: Schedule, judge, tally:
     if done % LOG_EVERY == 0 or last:
         record = tally.record(done)
         run.history.append(record)
-        bar.set_postfix({k: f"{record[k]:.3g}" for k in ("loss_total", "updated", "valid") if k in record}, refresh=False)
+        bar.set_postfix(
+            {k: f"{record[k]:.3g}" for k in ("loss_total", "updated", "valid") if k in record}, refresh=False
+        )
     if judge is not None and schedule.judge_every and (done % schedule.judge_every == 0 or last):
         run.history.append({"step": done, **judge(run)})
     if schedule.folder is not None and schedule.save_every and (done % schedule.save_every == 0 or last):

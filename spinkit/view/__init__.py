@@ -1,28 +1,44 @@
 """Figures, overlays and tables: one call a figure."""
 
 from spinkit.view.bodies import overlay, posed, save_gif, side_by_side, still, turntable
-from spinkit.view.charts import Table, curves, dictionary_timeline, energy_bars, histogram, loop_table
+from spinkit.view.charts import Table, curves, dictionary_timeline, energy_bars, histogram, loop_table, matrix
+from spinkit.view.history import Judged, crops, gallery, judged, update_map, versions
 from spinkit.view.images import as_picture, contact_sheet, keypoints_on
+from spinkit.view.lineup import blended, heat_map, line_up
+from spinkit.view.photos import boxes_on, on_photo
 from spinkit.view.rendering import render, silhouette
 from spinkit.view.scenes import Scene, body_figure, skeleton_figure
+from spinkit.view.scores import joint_errors, ranking
 from spinkit.view.style import PALETTE, SKIN
 
 __all__ = [
     "PALETTE",
     "SKIN",
+    "Judged",
     "Scene",
     "Table",
     "as_picture",
+    "blended",
     "body_figure",
+    "boxes_on",
     "contact_sheet",
+    "crops",
     "curves",
     "dictionary_timeline",
     "energy_bars",
+    "gallery",
+    "heat_map",
     "histogram",
+    "joint_errors",
+    "judged",
     "keypoints_on",
+    "line_up",
     "loop_table",
+    "matrix",
+    "on_photo",
     "overlay",
     "posed",
+    "ranking",
     "render",
     "save_gif",
     "side_by_side",
@@ -30,4 +46,6 @@ __all__ = [
     "skeleton_figure",
     "still",
     "turntable",
+    "update_map",
+    "versions",
 ]

@@ -71,9 +71,7 @@ def overlay(
     return PillowImage.fromarray(mixed.round().astype(np.uint8))
 
 
-def side_by_side(
-    image: Image, body: Body, fits: Mapping[str, FitLike], index: int = 0, width: float = 8.0
-) -> Figure:
+def side_by_side(image: Image, body: Body, fits: Mapping[str, FitLike], index: int = 0, width: float = 8.0) -> Figure:
     """The picture, and the picture with each of some fits over it; say {"start": first, "fitted": last}."""
     pictures = [
         resized(as_picture(image), (448, 448)),
@@ -102,10 +100,10 @@ def still(
         side: of each view in pixels.
         backend: as `render`'s.
     """
-    seen = _upright(vertices, frame)
+    seen = upright(vertices, frame)
     views = []
     for turn in turns:
-        turned = _turned(seen, turn)
+        turned = about_the_vertical(seen, turn)
         views.append(render(turned, faces, _portrait_camera(seen), side, colour=colour, backend=backend))
     return PillowImage.fromarray(np.concatenate(views, axis=1))
 
@@ -134,7 +132,7 @@ def save_gif(frames: Sequence[Image], path: str | Path, seconds: float = 0.08) -
     return path
 
 
-def _upright(vertices: Float[Tensor, "vertices 3"], frame: str) -> Float[Tensor, "vertices 3"]:
+def upright(vertices: Float[Tensor, "vertices 3"], frame: str) -> Float[Tensor, "vertices 3"]:
     """Into the camera frame, around the middle of the bounding box."""
     if frame not in ("body", "camera"):
         raise ValueError(f'frame must be "body" (y up) or "camera" (y down), got {frame!r}')
@@ -144,7 +142,7 @@ def _upright(vertices: Float[Tensor, "vertices 3"], frame: str) -> Float[Tensor,
     return seen - (seen.amin(dim=0) + seen.amax(dim=0)) / 2
 
 
-def _turned(seen: Float[Tensor, "vertices 3"], degrees: int | float) -> Float[Tensor, "vertices 3"]:
+def about_the_vertical(seen: Float[Tensor, "vertices 3"], degrees: int | float) -> Float[Tensor, "vertices 3"]:
     """Turned about the vertical; growing angles show more of the left side of a body that faces us."""
     turn = roma.rotvec_to_rotmat(seen.new_tensor([0.0, np.radians(degrees), 0.0]))
     return seen @ turn.mT

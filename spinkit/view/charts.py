@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -66,9 +67,7 @@ def energy_bars(energies: Mapping[str, Mapping[str, Tensor | Number]], unit: str
         for number, (name, energy) in enumerate(energies.items()):
             means = [float(_array(energy.get(term, 0.0)).mean()) for term in terms]
             bars = place.barh(rows + thickness * number, means, 0.9 * thickness, label=name)
-            place.bar_label(
-                bars, [f" {mean:,.0f}" if mean >= 100 else f" {mean:.3g}" for mean in means], fontsize=7
-            )
+            place.bar_label(bars, [f" {mean:,.0f}" if mean >= 100 else f" {mean:.3g}" for mean in means], fontsize=7)
         place.set_xscale("symlog", linthresh=1.0)
         place.set_yticks(rows + thickness * (len(energies) - 1) / 2, terms)
         place.set(xlabel=unit)
@@ -103,15 +102,11 @@ def histogram(
     with page(6.4, 3.0) as (figure, axes):
         place = axes[0, 0]
         for name, group in values.items():
-            under = (
-                "" if threshold is None else f": {100 * (group < threshold).mean():.0f} % under {threshold:g}"
-            )
+            under = "" if threshold is None else f": {100 * (group < threshold).mean():.0f} % under {threshold:g}"
             place.hist(group.clip(max=highest), edges, histtype="stepfilled", alpha=0.5, label=name + under)
         if threshold is not None:
             place.axvline(threshold, color=BLACK, linestyle="--", linewidth=1.2)
-        place.set(
-            xlabel=x + (f"; the last bar holds all above {top:g}" if top is not None else ""), ylabel="people"
-        )
+        place.set(xlabel=x + (f"; the last bar holds all above {top:g}" if top is not None else ""), ylabel="people")
         place.legend()
     return figure
 
@@ -150,6 +145,31 @@ def dictionary_timeline(history: Mapping[str, Numbers], at: str = "step") -> Fig
     return figure
 
 
+def matrix(
+    values: Float[Tensor, "rows columns"], rows: Sequence[str], columns: Sequence[str], unit: str, height: float = 6.5
+) -> Figure:
+    """A table of numbers as shades, with its rows' and columns' names; exact zeros stay white.
+
+    Args:
+        values: not negative.
+        rows: a name each.
+        columns: a name each.
+        unit: what the numbers are, written at the colour bar.
+        height: inches.
+    """
+    if values.shape != (len(rows), len(columns)):
+        raise ValueError(f"values {tuple(values.shape)} need as many names, got {len(rows)} and {len(columns)}")
+    shades = np.ma.masked_equal(values.detach().cpu().double().numpy(), 0)
+    with page(7.0, height) as (figure, axes):
+        place = axes[0, 0]
+        drawn = place.imshow(shades, cmap="viridis_r", aspect="auto", interpolation="nearest")
+        place.set_xticks(range(len(columns)), columns, rotation=90, fontsize=7)
+        place.set_yticks(range(len(rows)), rows, fontsize=7)
+        place.grid(visible=False)
+        figure.colorbar(drawn, ax=place, label=unit, shrink=0.6)
+    return figure
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of named values, as a notebook shows them and as text."""
@@ -171,9 +191,7 @@ class Table:
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(
-            f"<tr>{''.join(self._cell(row, name) for name in self.columns)}</tr>" for row in self.rows
-        )
+        body = "".join(f"<tr>{''.join(self._cell(row, name) for name in self.columns)}</tr>" for row in self.rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _cell(self, row: Mapping[str, object], name: str) -> str:
@@ -186,9 +204,7 @@ class Table:
 
 def loop_table(rows: Sequence[Mapping[str, object]], lower_is_better: Sequence[str] = ()) -> Table:
     """A table of results, one row a run or a round; the best number of the named columns is bold."""
-    plain = [
-        {k: v.item() if isinstance(v, Tensor | np.generic) else v for k, v in row.items()} for row in rows
-    ]
+    plain = [{k: v.item() if isinstance(v, Tensor | np.generic) else v for k, v in row.items()} for row in rows]
     return Table(tuple(plain), tuple(lower_is_better))
 
 

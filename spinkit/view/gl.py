@@ -37,9 +37,7 @@ def installed() -> bool:
     if not address:
         return False
     count = ctypes.c_int(0)
-    query = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int))(
-        address
-    )
+    query = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int))(address)
     return bool(query(0, None, ctypes.byref(count))) and count.value > 0
 
 
@@ -120,9 +118,7 @@ def _scene(shot: Shot) -> tuple[object, object]:
     depth = shot.vertices[:, 2]
     # Near and far hug the body: seen through a focal length of 5000 it stands 40 m away.
     near, far = max(float(depth.min()) - 0.1, 0.01), float(depth.max()) + 0.1
-    scene.add(
-        pyrender.IntrinsicsCamera(shot.focal, shot.focal, *shot.center, znear=near, zfar=max(far, near + 0.1))
-    )
+    scene.add(pyrender.IntrinsicsCamera(shot.focal, shot.focal, *shot.center, znear=near, zfar=max(far, near + 0.1)))
     for direction, strength in LIGHTS:
         pose = trimesh.geometry.align_vectors([0, 0, 1], _FLIP @ direction)  # A light shines along its -z.
         scene.add(pyrender.DirectionalLight(intensity=strength), pose=pose)

@@ -48,9 +48,7 @@ def as_picture(image: Image) -> UInt8[np.ndarray, "height width 3"]:
     return image
 
 
-def resized(
-    picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
-) -> UInt8[np.ndarray, "height width 3"]:
+def resized(picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
     """The picture stretched to (height, width)."""
     if picture.shape[:2] == tuple(size):
         return picture
@@ -89,9 +87,7 @@ def keypoints_on(
     return canvas.resize(size[::-1], PillowImage.Resampling.LANCZOS)
 
 
-def contact_sheet(
-    images: Sequence[Image], titles: Sequence[str] = (), columns: int = 4, width: float = 8.0
-) -> Figure:
+def contact_sheet(images: Sequence[Image], titles: Sequence[str] = (), columns: int = 4, width: float = 8.0) -> Figure:
     """Pictures in rows, each with its title.
 
     Args:

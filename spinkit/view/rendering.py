@@ -84,9 +84,7 @@ def _shot(
 ) -> Shot:
     """Everything in pixels of the picture, on the CPU, in single precision."""
     if camera.focal.ndim:
-        raise ValueError(
-            f"a picture needs one camera, got a batch of {tuple(camera.focal.shape)}; choose one by index"
-        )
+        raise ValueError(f"a picture needs one camera, got a batch of {tuple(camera.focal.shape)}; choose one by index")
     scale, shape = (size / RESOLUTION, (size, size)) if isinstance(size, int) else (1.0, size)
     x, y = (scale * camera.center).tolist()
     vertices = (vertices + camera.translation).detach().cpu().float()

@@ -94,12 +94,8 @@ def skeleton_figure(
     """
     _check_frame(frame)
     if not len(joints) == len(parents) == len(names):
-        raise ValueError(
-            f"{len(joints)} joints need as many parents and names, got {len(parents)} and {len(names)}"
-        )
-    return Scene(
-        _figure(_bones(joints, parents, names), frame, height), _skeleton_still(joints, parents, names, frame)
-    )
+        raise ValueError(f"{len(joints)} joints need as many parents and names, got {len(parents)} and {len(names)}")
+    return Scene(_figure(_bones(joints, parents, names), frame, height), _skeleton_still(joints, parents, names, frame))
 
 
 def _numbers(values: Tensor, dtype: type) -> np.ndarray:
@@ -176,9 +172,7 @@ def _span(values: np.ndarray, half: float) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def _skeleton_still(
-    joints: Tensor, parents: Sequence[int], names: Sequence[str], frame: str
-) -> PillowImage.Image:
+def _skeleton_still(joints: Tensor, parents: Sequence[int], names: Sequence[str], frame: str) -> PillowImage.Image:
     """From the front and from the left side, without perspective; what is nearer is drawn later."""
     points = _numbers(joints, np.float64) * ([1, 1, 1] if frame == "body" else [1, -1, -1])
     half = 0.55 * max(float(np.ptp(points, axis=0).max()), 1e-6)

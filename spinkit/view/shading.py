@@ -33,9 +33,7 @@ class Shot:
     """Height and width of the picture in pixels."""
 
 
-def vertex_normals(
-    vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]
-) -> Float[Tensor, "vertices 3"]:
+def vertex_normals(vertices: Float[Tensor, "vertices 3"], faces: Int[Tensor, "faces 3"]) -> Float[Tensor, "vertices 3"]:
     """Outward unit normals, each the mean of its faces' weighed by their areas."""
     a, b, c = vertices[faces].unbind(dim=1)
     across = torch.linalg.cross(b - a, c - a)

@@ -1,0 +1,184 @@
+"""The dictionary of fits: only better fits are kept, changes undone, the history told, files that hold it."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+
+from spinkit import crop, fits
+from spinkit.crop import Change
+from spinkit.fits import NEVER, FitDictionary
+
+COUNT = 6
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def poses(count=COUNT, seed=0):
+    return 0.5 * torch.randn(count, 24, 3, generator=seeded(seed)), torch.randn(count, 10, generator=seeded(seed + 1))
+
+
+def made(**settings):
+    return FitDictionary(*poses(), torch.full((COUNT,), 50.0), **settings)
+
+
+def write(dictionary, key, rotvec, betas, **given):
+    """Write under no change, as better fits, unless told otherwise."""
+    n = len(key)
+    given = {"change": Change.none(n), "step": 7, "before": torch.full((n,), 50.0)} | given
+    given = {"after": torch.full((n,), 20.0)} | given
+    return dictionary.write(torch.tensor(key), given.pop("change"), rotvec, betas, **given)
+
+
+def turned(count, seed=0):
+    """Changes that mirror some crops and turn all of them."""
+    change = Change.random(count, seeded(seed))
+    mirror = torch.arange(count) % 2 == 0
+    return Change(mirror, torch.linspace(-1, 1, count), change.scale, change.colour)
+
+
+def test_only_better_fits_are_written():
+    dictionary = made()
+    rotvec, betas = poses(4, seed=5)
+    after = torch.tensor([20.0, 50.0, 80.0, torch.nan])
+    kept = write(dictionary, [0, 1, 2, 3], rotvec, betas, after=after)
+    assert kept.tolist() == [True, False, False, False]
+    torch.testing.assert_close(dictionary.rotvec[0], rotvec[0])
+    torch.testing.assert_close(dictionary.betas[0], betas[0])
+    torch.testing.assert_close(dictionary.rotvec[1:], poses()[0][1:], atol=0, rtol=0)
+    assert dictionary.error.tolist() == [20, 50, 50, 50, 50, 50]
+    assert dictionary.updates.tolist() == [1, 0, 0, 0, 0, 0]
+    assert dictionary.updated_at.tolist() == [7, *[NEVER] * 5]
+
+
+@pytest.mark.parametrize("broken", ["rotvec", "betas"])
+def test_a_fit_that_is_not_finite_is_never_kept(broken):
+    dictionary, (rotvec, betas) = made(), poses(2, seed=5)
+    {"rotvec": rotvec, "betas": betas}[broken][0] = torch.nan
+    assert write(dictionary, [0, 1], rotvec, betas).tolist() == [False, True]
+    assert dictionary.rotvec.isfinite().all() and dictionary.betas.isfinite().all()
+
+
+def test_what_is_written_under_a_change_is_read_back_under_it():
+    dictionary, change = made(), turned(COUNT)
+    rotvec, betas = poses(seed=5)
+    key = torch.tensor([3, 1, 5, 0, 2, 4])
+    write(dictionary, key.tolist(), rotvec, betas, change=change)
+    again, shapes = dictionary.read(key, change)
+    torch.testing.assert_close(again, rotvec, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shapes, betas)
+    untouched, _ = dictionary.read(key, Change.none(COUNT))
+    torch.testing.assert_close(untouched, crop.restore_rotvec(change, rotvec))
+    assert not torch.allclose(untouched, rotvec, atol=1e-2)
+
+
+def test_of_several_fits_of_one_sample_in_a_batch_the_best_is_kept():
+    dictionary, (rotvec, betas) = made(), poses(5, seed=5)
+    after = torch.tensor([30.0, 10.0, 20.0, 60.0, 10.0])
+    kept = write(dictionary, [2, 2, 2, 4, 2], rotvec, betas, after=after)
+    assert kept.tolist() == [False, True, False, False, False]
+    torch.testing.assert_close(dictionary.rotvec[2], rotvec[1])
+    assert dictionary.updates[2] == 1 and len(dictionary.events().key) == 1
+
+
+def test_the_history_tells_every_update_in_order():
+    dictionary = made()
+    for step, keys, after in ((3, [1, 4], [40.0, 60.0]), (9, [4, 1], [30.0, 35.0])):
+        write(dictionary, keys, *poses(2, seed=step), step=step, after=torch.tensor(after))
+    events = dictionary.events()
+    assert events.key.tolist() == [1, 4, 1] and events.step.tolist() == [3, 9, 9]
+    assert events.after.tolist() == [40, 30, 35] and events.before.tolist() == [50, 50, 50]
+    assert (events.after < events.before).all()
+
+
+def test_every_version_of_a_tracked_sample_is_kept():
+    dictionary = made(tracked=torch.tensor([1, 3]))
+    first, second = poses(2, seed=5), poses(2, seed=6)
+    write(dictionary, [3, 2], *first, step=4)
+    write(dictionary, [3, 1], *second, step=8, after=torch.tensor([10.0, 70.0]))
+    shots = dictionary.snapshots()
+    assert shots.key.tolist() == [1, 3, 3, 3] and shots.step.tolist() == [NEVER, NEVER, 4, 8]
+    expected = torch.stack([poses()[0][1], poses()[0][3], first[0][0], second[0][0]])
+    torch.testing.assert_close(shots.rotvec, expected)
+
+
+def test_without_updates_the_history_is_empty():
+    dictionary = made()
+    assert len(dictionary.events().key) == 0 and len(dictionary.snapshots().key) == 0
+
+
+def test_arrays_hold_all_that_a_dictionary_knows():
+    dictionary = made(tracked=torch.tensor([0, 5]))
+    write(dictionary, [0, 1], *poses(2, seed=5))
+    again = FitDictionary.from_arrays(dictionary.arrays())
+    for one, other in ((dictionary, again), (dictionary.events(), again.events())):
+        for name in ("rotvec", "betas", "error", "updates", "updated_at", "tracked", "key", "step", "before", "after"):
+            if hasattr(one, name):
+                assert torch.equal(getattr(one, name), getattr(other, name)), name
+    for field in fields(dictionary.snapshots()):
+        assert torch.equal(getattr(dictionary.snapshots(), field.name), getattr(again.snapshots(), field.name))
+    # The copy stands alone, and goes on where the first one is.
+    write(again, [5], *poses(1, seed=9), step=11)
+    assert again.snapshots().step.tolist() == [NEVER, NEVER, 7, 11]
+    assert dictionary.updates[5] == 0
+
+
+def test_a_saved_dictionary_is_loaded(tmp_path):
+    dictionary = made()
+    write(dictionary, [1], *poses(1, seed=5))
+    np.savez_compressed(tmp_path / "fits.npz", **dictionary.arrays())
+    again = fits.load(tmp_path / "fits.npz")
+    assert torch.equal(again.rotvec, dictionary.rotvec) and torch.equal(again.updates, dictionary.updates)
+
+
+def test_spins_layout_is_pose_then_shape():
+    layout = made().to_spin()
+    assert layout.shape == (COUNT, 82)
+    np.testing.assert_array_equal(layout[:, :3], poses()[0][:, 0].numpy())
+    np.testing.assert_array_equal(layout[:, 72:], poses()[1].numpy())
+
+
+def test_reading_and_writing_leave_what_was_given_alone():
+    rotvec, betas = poses()
+    error = torch.full((COUNT,), 50.0)
+    dictionary = FitDictionary(rotvec, betas, error)
+    new, change = poses(seed=5), turned(COUNT)
+    given = (rotvec, betas, error, *new, change.turn, change.mirror)
+    before = [t.clone() for t in given]
+    write(dictionary, list(range(COUNT)), *new, change=change)
+    dictionary.read(torch.arange(COUNT), change)[0].zero_()
+    dictionary.events().key.zero_()
+    assert all(torch.equal(a, b) for a, b in zip(before, given, strict=True))
+    assert dictionary.rotvec.abs().min() > 0
+
+
+@pytest.mark.parametrize("broken", ["rotvec", "betas"])
+def test_a_dictionary_does_not_begin_with_numbers_that_are_not_finite(broken):
+    rotvec, betas = poses()
+    {"rotvec": rotvec, "betas": betas}[broken][2, 1] = torch.nan
+    with pytest.raises(ValueError, match="poses or betas are not finite"):
+        FitDictionary(rotvec, betas, torch.zeros(COUNT))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No fits at .*fits\.npz"):
+        fits.load(tmp_path / "fits.npz")
+
+
+@pytest.mark.parametrize("kept", [0, 3, 400, -400, -1])
+def test_a_damaged_file_is_refused_by_name(tmp_path, kept):
+    path = tmp_path / "fits.npz"
+    np.savez(path, **made().arrays())
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"fits\.npz: not an npz file"):
+        fits.load(path)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "fits.npz"
+    np.savez(path, rotvec=np.zeros((3, 24, 3)))
+    with pytest.raises(ValueError, match=r"no field betas, error, .*spinkit saved"):
+        fits.load(path)
