@@ -18,8 +18,10 @@ import torch
 from torch import nn
 
 from spinkit import body as bodies
+from spinkit import fits as dictionaries
 from spinkit import data, evaluate, hmr, people, priors, smplify, spin
 from spinkit.body import Body
+from spinkit.crop import Augmentation
 from spinkit.data import Refused, Samples
 from spinkit.fits import FitDictionary
 from spinkit.people import PeopleSettings
@@ -52,21 +54,37 @@ class Preset:
 
 def presets() -> dict[str, Preset]:
     """The sizes by name: `tiny` for tests, `cpu` for two cores, `gpu` and `spin2019` for a graphics card."""
+    # What a small network can learn on two cores in minutes: people of one team before a plain wall, marked with LSP's 14 keypoints,
+    # and little of SPIN's augmentation.
+    studio = PeopleSettings(studio=1.0, kit=1.0, occlusion=0.1, truncation=0.05, annotated="lsp14")
+    gentle = Augmentation(turn_probability=0.2, scale_deviation=0.1, scale_limit=0.1)
     small = SpinSettings(
-        steps=2000,
+        steps=3000,
         image_size=64,
-        learning_rate=3e-4,
+        learning_rate=5e-4,
         warmup=100,
         final_learning_rate=0.05,
-        first_fit_step=200,
+        bfloat16=True,
+        clip_gradient=30.0,
+        first_fit_step=400,
+        point_weight=10.0,
+        augmentation=gentle,
     )
-    large = replace(small, steps=20_000, image_size=224, learning_rate=1e-4, warmup=500, first_fit_step=500)
+    large = replace(
+        small,
+        steps=20_000,
+        image_size=224,
+        learning_rate=1e-4,
+        warmup=500,
+        first_fit_step=1000,
+        augmentation=Augmentation(),
+    )
     published = SpinSettings(steps=264_000, learning_rate=3e-5, weight_decay=1e-4)
-    crops, photos = PeopleSettings(), PeopleSettings(image_size=224)
+    photos = PeopleSettings(image_size=224, annotated="lsp14")
     tiny = replace(small, steps=12, batch_size=16, warmup=2, first_fit_step=4)
     return {
-        "tiny": Preset("tiny", "small", 64, 32, crops, tiny, judge_every=6, save_every=6, tracked=8),
-        "cpu": Preset("cpu", "small", 8000, 1000, crops, small, judge_every=250, save_every=500),
+        "tiny": Preset("tiny", "small", 64, 32, studio, tiny, judge_every=6, save_every=6, tracked=8, dropout=0.0),
+        "cpu": Preset("cpu", "small", 8000, 1000, studio, small, judge_every=500, save_every=500, dropout=0.0),
         "gpu": Preset("gpu", "resnet50", 24_000, 2000, photos, large, judge_every=2000, save_every=2000),
         "spin2019": Preset("spin2019", "resnet50", 0, 1000, photos, published, judge_every=10_000, save_every=10_000),
     }
@@ -156,18 +174,20 @@ def prepare(preset: Preset, sources: Sources, cache: Path, progress: bool = True
 def _training_set(
     preset: Preset, sources: Sources, body: Body, cache: Path, progress: bool
 ) -> tuple[Samples, Refused | None]:
-    parts, refused = [], None
-    for name in sources.data.split("+"):
-        if name == "people":
-            if not preset.train_people:
-                raise ValueError(f"preset {preset.name} trains on photos; set data to a COCO-format file")
-            parts.append(_people(preset, body, cache, preset.train_people, DATA_SEED, progress))
-        else:
+    names = sources.data.split("+")
+    if "people" in names and not preset.train_people:
+        raise ValueError(f"preset {preset.name} trains on photos; set data to a COCO-format file")
+    size, margin = preset.people.stored_size, preset.people.stored_margin
+    # Photos first: what is wrong with a file is said before people are made, which takes minutes.
+    photos, refused = {}, None
+    for name in names:
+        if name != "people":
             path = Path(name).expanduser()
-            photos, refused = data.read_coco(
-                path, path.parent / "images", preset.people.stored_size, margin=preset.people.stored_margin
-            )
-            parts.append(photos)
+            photos[name], refused = data.read_coco(path, path.parent / "images", size, margin=margin)
+    parts = [
+        _people(preset, body, cache, preset.train_people, DATA_SEED, progress) if name == "people" else photos[name]
+        for name in names
+    ]
     return (parts[0] if len(parts) == 1 else data.mix(parts)), refused
 
 
@@ -245,6 +265,33 @@ def measure(prepared: Prepared, run: Run) -> dict[str, float]:
         stored = evaluate.score_fits(prepared.body, fits.rotvec[judged], fits.betas[judged], truth).means()
         found |= {"dictionary_mpjpe": stored["mpjpe"], "dictionary_pa_mpjpe": stored["pa_mpjpe"]}
     return {name: 1000 * value for name, value in found.items()}
+
+
+def describe(preset: Preset) -> list[dict[str, object]]:
+    """What a preset will do, as rows of a table."""
+    s = preset.spin
+    return [
+        {"setting": "network", "value": f"{preset.backbone}, crops of {s.image_size} pixels"},
+        {"setting": "supervised by", "value": s.mode},
+        {"setting": "synthetic people", "value": f"{preset.train_people} to train on, {preset.test_people} held out"},
+        {"setting": "training", "value": f"{s.steps} steps of {s.batch_size}, learning rate {s.learning_rate:g}"},
+        {"setting": "fits begin at step", "value": s.first_fit_step},
+        {"setting": "seed", "value": s.seed},
+    ]
+
+
+def regress(prepared: Prepared, run: Run, keys: torch.Tensor) -> smplify.Start:
+    """What a run's network says of some held-out people, in a form that can be drawn."""
+    chosen = prepared.test.subset(keys)
+    said = evaluate.regress(run.model, chosen, size=prepared.preset.spin.image_size)
+    return spin.start_from(said)
+
+
+def truth(prepared: Prepared, keys: torch.Tensor) -> smplify.Start:
+    """The true bodies of some held-out people, under the cameras that suit their keypoints best."""
+    judge, keypoints = prepared.test.judge[keys], prepared.test.keypoints[keys]
+    camera, _ = smplify.judge(prepared.body, keypoints, judge.rotvec, judge.betas)
+    return smplify.Start(judge.rotvec, judge.betas, camera)
 
 
 def _judged(samples: Samples) -> torch.Tensor:
@@ -325,13 +372,11 @@ def load_run(folder: str | Path) -> tuple[dict, list[dict], FitDictionary]:
     Raises:
         FileNotFoundError: the folder holds no finished run.
     """
-    from spinkit import fits
-
     folder = Path(folder)
     if not (folder / "summary.json").is_file():
         raise FileNotFoundError(f"{folder}: no summary.json, so no finished run; make one with ./run train")
     summary_text, history_text = ((folder / name).read_text() for name in ("summary.json", "history.json"))
-    return json.loads(summary_text), json.loads(history_text), fits.load(folder / "fits.npz")
+    return json.loads(summary_text), json.loads(history_text), dictionaries.load(folder / "fits.npz")
 
 
 def load_model(folder: str | Path, prepared: Prepared) -> nn.Module:

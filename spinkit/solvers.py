@@ -86,7 +86,7 @@ class LevenbergMarquardt:
     leave the batch, and no hard one keeps them waiting. A sample whose energy or derivative is not finite at its start
     stays there, and is not called converged.
 
-    Source: Marquardt 1963, with the damping scaled by the diagonal of J'J.
+    Source: Levenberg 1944 and Marquardt 1963, who scaled the damping by one and by the diagonal of J'J.
     """
 
     steps: int = 30
@@ -94,7 +94,10 @@ class LevenbergMarquardt:
     tolerance: float = 1e-4
     """A sample stops when an accepted step lowers its energy by less than this share."""
     damping: float = 1e-2
-    """At the start, relative to the diagonal of J'J."""
+    """At the start, relative to the diagonal of J'J and `plain`."""
+    plain: float = 0.0
+    """Added to the diagonal before the damping scales it, as Levenberg did. It holds back unknowns that residuals
+    hardly see, which the diagonal alone lets run far; its unit is that of J'J."""
     shrink: float = 0.2
     """Factor on the damping after a step that lowered the energy."""
     grow: float = 6.0
@@ -157,7 +160,7 @@ class _Running:
 
     def change(self) -> Float[Tensor, "running n"]:
         """The damped step; zero where the factor failed, which lets the damping grow."""
-        diagonal = self.hessian.diagonal(dim1=1, dim2=2)
+        diagonal = self.hessian.diagonal(dim1=1, dim2=2) + self.settings.plain
         damped = self.hessian + torch.diag_embed(self.damping[:, None] * diagonal + self.settings.floor)
         factor, failed = torch.linalg.cholesky_ex(damped)
         change = -torch.cholesky_solve(self.gradient[..., None], factor)[..., 0]

@@ -252,7 +252,5 @@ def test_parts_follow_from_the_weights_where_a_file_has_none(human, without_regr
     assert body.vertex_mirror is None and body.h36m_regressor is None
     names = {body.part6_names[part] for part in body.part6}
     assert names == {"head", "torso", "left_arm", "right_arm", "left_leg", "right_leg"}
-    agreed = [
-        body.part6_names[a] == human.part6_names[b] for a, b in zip(body.part6, human.part6, strict=True)
-    ]
+    agreed = [body.part6_names[a] == human.part6_names[b] for a, b in zip(body.part6, human.part6, strict=True)]
     assert np.mean(agreed) > 0.95

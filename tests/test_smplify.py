@@ -4,6 +4,7 @@ import math
 from dataclasses import fields, replace
 
 import crowd
+import numpy as np
 import pytest
 import roma
 import torch
@@ -56,6 +57,8 @@ def body_stage(human, prior, keypoints, seen_by):
         pose_weight=s.pose_weight,
         bending_weight=s.bending_weight,
         shape_weight=s.shape_weight,
+        start_weight=0.0,
+        start=torch.zeros(len(weight), 72, dtype=weight.dtype),
     )
 
 
@@ -72,8 +75,6 @@ def assert_linearized_rightly(problem, unknowns):
 @pytest.fixture(scope="module")
 def exact_stage(human, root):
     """A body stage in float64, and unknowns near and far from a minimum."""
-    import numpy as np
-
     with np.load(root / "data" / "pose_prior.npz") as file:
         prior = priors.mixture(file["means"], file["covars"], file["weights"])
     people = crowd.draw(human, 6, openpose=True)
@@ -82,6 +83,7 @@ def exact_stage(human, root):
     )
     deviation = torch.tensor([0, 1e-9, 0.1, 0.1, 0.5, 1.0])[:, None]
     unknowns = torch.cat([people.rotvec.flatten(1), people.betas], dim=1)
+    stage = replace(stage, start_weight=20.0, start=unknowns[:, :72].double())
     return stage, (unknowns + deviation * torch.randn(6, 82, generator=seeded())).double()
 
 

@@ -56,9 +56,7 @@ class Rosenbrock(Differentiated):
         return Rosenbrock(self.steepness[rows])
 
 
-STARTS = torch.tensor(
-    [[-1.2, 1.0], [1.0, 1.0], [3.0, -7.0], [0.0, 0.0], [-40.0, 2.0], [1.1, 1.2]], dtype=torch.float64
-)
+STARTS = torch.tensor([[-1.2, 1.0], [1.0, 1.0], [3.0, -7.0], [0.0, 0.0], [-40.0, 2.0], [1.1, 1.2]], dtype=torch.float64)
 VALLEYS = Rosenbrock(torch.tensor([10.0, 10.0, 1.0, 30.0, 3.0, 10.0], dtype=torch.float64))
 
 

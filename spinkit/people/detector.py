@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from spinkit.camera import RESOLUTION
-from spinkit.keypoints import ANNOTATED, OPENPOSE, Keypoints
+from spinkit.keypoints import ANNOTATED, OPENPOSE, SOURCES, Keypoints
 from spinkit.people.dice import Dice
 from spinkit.people.settings import PeopleSettings
 
@@ -35,9 +35,14 @@ def detect(
     xy = torch.where(outlier[..., None], elsewhere, xy)
 
     confidence = torch.zeros_like(score)
-    confidence[:, ANNOTATED] = 1
+    confidence[:, marked(settings.annotated)] = 1
     if settings.openpose:
         score = torch.where(hidden | outlier, 0.5 * score, score)
         confidence[:, OPENPOSE] = score[:, OPENPOSE].clamp(0.05, 1)
     confidence = confidence.masked_fill(missing, 0)
     return Keypoints(xy * (confidence > 0)[..., None], confidence)
+
+
+def marked(annotated: str) -> list[int]:
+    """The keypoints that somebody marked: all that are annotated anywhere, or those of one data set."""
+    return list(range(*ANNOTATED.indices(49))) if annotated == "all" else list(SOURCES[annotated])

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from spinkit.keypoints import SOURCES
+
 
 @dataclass(frozen=True)
 class PeopleSettings:
@@ -46,6 +48,8 @@ class PeopleSettings:
     """The same of keypoints behind an object or outside the crop."""
     outliers: float = 0.01
     """Fraction of keypoints that lie anywhere in the crop."""
+    annotated: str = "all"
+    """Which keypoints somebody marked: "all" 24, or those of one data set, by its name in `keypoints.SOURCES`."""
     openpose: bool = False
     """Give the OpenPose half a detector's points and scores; SPIN's loop, which ignores them, needs none."""
     labelled: float = 0.0
@@ -54,6 +58,8 @@ class PeopleSettings:
     def __post_init__(self):
         if self.image_size < 8:
             raise ValueError(f"image_size must be at least 8 pixels, got {self.image_size}")
+        if self.annotated not in ("all", *SOURCES):
+            raise ValueError(f"annotated must be all or one of {', '.join(SOURCES)}, got '{self.annotated}'")
         if self.supersample < 1:
             raise ValueError(f"supersample must be at least 1, got {self.supersample}")
         if self.margin < 1 or self.box_margin <= 0:

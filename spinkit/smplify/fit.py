@@ -134,7 +134,7 @@ def _fit_chunk(
     turned = _camera_stage(layer, keypoints, start, settings)
     rotvec = torch.cat([turned.unknowns[:, None, :3], start.rotvec[:, 1:]], dim=1)
     camera = Camera(turned.unknowns[:, 3:], start.camera.focal, start.camera.center)
-    stage = _body_stage(layer, prior, keypoints, camera, settings)
+    stage = _body_stage(layer, prior, keypoints, camera, rotvec, settings)
     solved = settings.body_solver(stage, torch.cat([rotvec.flatten(1), start.betas], dim=1))
     return _record(stage, solved, turned, start, too_few(keypoints, settings), settings)
 
@@ -200,7 +200,12 @@ def _torso(keypoints: Keypoints, camera: Camera, settings: SmplifySettings) -> t
 
 
 def _body_stage(
-    layer: KeypointLayer, prior: Mixture, keypoints: Keypoints, camera: Camera, settings: SmplifySettings
+    layer: KeypointLayer,
+    prior: Mixture,
+    keypoints: Keypoints,
+    camera: Camera,
+    rotvec: Tensor,
+    settings: SmplifySettings,
 ) -> BodyStage:
     confidence = counted(keypoints)
     # Keypoints that nobody in the batch has cost time and change nothing.
@@ -214,6 +219,8 @@ def _body_stage(
         pose_weight=settings.pose_weight,
         bending_weight=settings.bending_weight,
         shape_weight=settings.shape_weight,
+        start_weight=settings.start_weight,
+        start=rotvec.flatten(1),
     )
 
 

@@ -1,9 +1,11 @@
 """SMPLify's objective as two problems: every term is a residual, its energy the residual's squared length.
 
     camera stage    sum over torso |pixel error|^2 + depth_weight^2 (t_z - t_z0)^2
-    body stage      sum over keypoints c^2 rho(pixel error)   + pose_weight^2 P + bending_weight^2 A + shape_weight^2 |betas|^2
+    body stage      sum over keypoints c^2 rho(pixel error) + pose_weight^2 P + bending_weight^2 A
+                    + shape_weight^2 |betas|^2 + start_weight^2 |pose - start|^2
 
-Source: Bogo et al. 2016, eq. 1-4, with the weights of SPIN's released code (Kolotouros et al. 2019).
+Source: Bogo et al. 2016, eq. 1-4, with the weights of SPIN's released code (Kolotouros et al. 2019). The last term is
+ours, and zero unless asked for.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -112,9 +114,13 @@ class BodyStage:
     pose_weight: float
     bending_weight: float
     shape_weight: float
+    start_weight: float
+    start: Float[Tensor, "batch 72"]
+    """The pose at the start, to which `start_weight` ties the fit."""
 
     def select(self, rows: Int[Tensor, "k"]) -> "BodyStage":
-        return replace(self, view=self.view.select(rows), translation=self.translation[rows])
+        view, translation, start = self.view.select(rows), self.translation[rows], self.start[rows]
+        return replace(self, view=view, translation=translation, start=start)
 
     def terms(self, unknowns: Float[Tensor, "batch 82"]) -> dict[str, Float[Tensor, "batch m"]]:
         """The residuals by name."""
@@ -128,6 +134,7 @@ class BodyStage:
             "pose": self.pose_weight * priors.mixture_residual(self.prior, unknowns[:, 3:72]),
             "bending": self.bending_weight * priors.bending_residual(rotvec),
             "shape": self.shape_weight * priors.shape_residual(betas),
+            "start": self.start_weight * (unknowns[:, :72] - self.start),
         }
 
     def residuals(self, unknowns: Float[Tensor, "batch 82"]) -> Float[Tensor, "batch m"]:
@@ -137,7 +144,7 @@ class BodyStage:
         energy, jacobian, residual = self._keypoint_rows(unknowns)
         hessian = jacobian.mT @ jacobian
         gradient = (jacobian.mT @ residual[..., None])[..., 0]
-        for add in (self._add_pose, self._add_bending, self._add_shape):
+        for add in (self._add_pose, self._add_bending, self._add_shape, self._add_start):
             energy = energy + add(unknowns, hessian, gradient)
         return energy, hessian, gradient
 
@@ -181,3 +188,11 @@ class BodyStage:
         hessian[:, range(72, 82), range(72, 82)] += weight
         gradient[:, 72:] += weight * unknowns[:, 72:]
         return weight * unknowns[:, 72:].square().sum(1)
+
+    def _add_start(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
+        if self.start_weight == 0:
+            return torch.zeros_like(unknowns[:, 0])
+        weight, away = self.start_weight**2, unknowns[:, :72] - self.start
+        hessian[:, range(72), range(72)] += weight
+        gradient[:, :72] += weight * away
+        return weight * away.square().sum(1)

@@ -26,10 +26,13 @@ class SmplifySettings:
     """Multiplies the residual that keeps elbows and knees from bending the wrong way."""
     shape_weight: float = 5.0
     """Multiplies the betas."""
+    start_weight: float = 0.0
+    """Per radian: ties the pose to its start. Zero in SMPLify, which knows nothing of where a start comes from. A
+    regressor's answer is worth something where keypoints say nothing: in depth."""
     depth_weight: float = 100.0
     """Per metre: holds the depth in the camera stage."""
     camera_solver: Solver = LevenbergMarquardt(steps=10)
-    body_solver: Solver = LevenbergMarquardt(steps=30, damping=1.0, shrink=0.4, floor=100.0)
+    body_solver: Solver = LevenbergMarquardt(steps=40, damping=1.0, shrink=0.6, plain=3000.0)
     """Cautious first steps: bold ones cross into the valleys of other poses, which end higher more often than not."""
     min_keypoints: int = 6
     """A sample with fewer keypoints that count is not fitted; it is returned as it came, and flagged."""
@@ -46,7 +49,7 @@ class SmplifySettings:
         for name in ("robust_scale", "min_keypoints", "chunk"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"SmplifySettings.{name} must be positive, got {getattr(self, name)}")
-        for name in ("pose_weight", "bending_weight", "shape_weight", "depth_weight"):
+        for name in ("pose_weight", "bending_weight", "shape_weight", "start_weight", "depth_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"SmplifySettings.{name} must not be negative, got {getattr(self, name)}")
 

@@ -57,7 +57,8 @@ def save(
         (draft / "state.json").write_text(json.dumps(state))
         shutil.rmtree(final, ignore_errors=True)
         os.replace(draft, final)
-    except OSError as error:
+    # Safetensors reports a full disk by an error of its own, which is no OSError.
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
         before = newest(folder)
         kept = f"The snapshot {before.name} is whole" if before else "There is no earlier snapshot"
@@ -86,6 +87,7 @@ def load(snapshot: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
         state = json.loads((snapshot / "state.json").read_text())
         weights = load_file(snapshot / "model.safetensors")
         moments = load_file(snapshot / "optimizer.safetensors")
+        fits = fit_dictionaries.load(snapshot / "fits.npz")
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(
             f"{snapshot}: damaged ({error}). Remove this folder; the run goes on from the one before."
@@ -97,7 +99,7 @@ def load(snapshot: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
     except RuntimeError as error:
         raise ValueError(f"{snapshot}/model.safetensors: of another network ({error}).") from error
     _fill_optimizer(model, optimizer, moments)
-    return state["step"], fit_dictionaries.load(snapshot / "fits.npz"), state["history"]
+    return state["step"], fits, state["history"]
 
 
 def _all(folder: Path) -> list[Path]:

@@ -173,7 +173,7 @@ def joint_loss(points: Float[Tensor, "b 49 3"], batch: Batch) -> Float[Tensor, "
 
 
 def point_loss(points: Float[Tensor, "b 49 3"], target: Target, body: Body) -> Float[Tensor, ""]:
-    """Squared distance of 3D keypoints to those of the target's body in square metres, both centred between the hips."""
+    """Squared distance of 3D keypoints to those of the target's body, in square metres, hips' midpoints together."""
     wanted = body.keypoints(target.rotmat, target.betas)
     away = _between_hips(points[:, ANNOTATED]) - _between_hips(wanted[:, ANNOTATED])
     return _mean_where(target.valid, away.square())

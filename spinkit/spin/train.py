@@ -86,7 +86,7 @@ def train(
     """
     schedule = schedule or Schedule()
     samples = _with_labels(samples, world.settings)
-    tally = _Tally(run.steps_done)
+    tally = _Tally()
     numbers = range(run.steps_done, world.settings.steps)
     bar = tqdm(
         numbers,
@@ -117,6 +117,7 @@ def one_step(run: Run, samples: Samples, world: World, number: int) -> Outcome:
     change = Change.random(len(key), generator, settings.augmentation).to(device)
     batch = data.make_batch(samples, key, change, settings.image_size)
     run.model.train()
+    averages = [buffer.clone() for buffer in run.model.buffers()]
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(settings, number)
     # Dropout draws from the global generator; seeding it by the step makes a resumed run equal to an unbroken one.
@@ -129,7 +130,16 @@ def one_step(run: Run, samples: Samples, world: World, number: int) -> Outcome:
         if settings.clip_gradient:
             nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip_gradient)
         run.optimizer.step()
+    else:
+        _restore(run.model, averages)
     return outcome
+
+
+@torch.no_grad()
+def _restore(model: nn.Module, averages: list[Tensor]) -> None:
+    """Undo what a forward pass did to the running averages of normalisation, which one infinite image would spoil."""
+    for buffer, before in zip(model.buffers(), averages, strict=True):
+        buffer.copy_(before)
 
 
 def step_generator(seed: int, number: int) -> torch.Generator:
@@ -168,9 +178,9 @@ def _with_labels(samples: Samples, settings: SpinSettings) -> Samples:
 class _Tally:
     """Averages since the last record."""
 
-    def __init__(self, first: int):
+    def __init__(self):
         self.outcomes: list[Outcome] = []
-        self.since, self.first, self.bad, self.skipped = time.monotonic(), first, 0, 0
+        self.since, self.bad, self.skipped = time.monotonic(), 0, 0
 
     def add(self, outcome: Outcome) -> None:
         finite = bool(outcome.losses["total"].isfinite())
@@ -186,11 +196,13 @@ class _Tally:
                 "Lower learning_rate, or look at the images and keypoints; the newest snapshot is good."
             )
 
-    def record(self, number: int) -> dict[str, float]:
+    def record(self, number: int) -> dict[str, float | int]:
         """One line of the history, and a fresh start."""
         outcomes = self.outcomes
-        names = outcomes[0].losses if outcomes else []
-        mean = {f"loss_{n}": float(torch.stack([o.losses[n].detach() for o in outcomes]).mean()) for n in names}
+        # A loss that needs labels is missing where a batch has none; its mean is over the others.
+        names = dict.fromkeys(name for outcome in outcomes for name in outcome.losses)
+        losses = {n: torch.stack([o.losses[n].detach() for o in outcomes if n in o.losses]) for n in names}
+        mean = {f"loss_{name}": float(values.mean()) for name, values in losses.items()}
         shares = {
             name: float(torch.stack([getattr(o, name).float().mean() for o in outcomes]).mean())
             for name in ("updated", "valid")
@@ -198,15 +210,17 @@ class _Tally:
         }
         old = torch.cat([o.old_error for o in outcomes]) if outcomes else torch.zeros(0)
         error = {"stored_error": float(old[old.isfinite()].median())} if old.isfinite().any() else {}
-        spent, self.outcomes = time.monotonic() - self.since, []
-        self.since = time.monotonic()
-        return {"step": number, **mean, **shares, **error, "skipped": self.skipped, "seconds": spent}
+        spent, skipped = time.monotonic() - self.since, self.skipped
+        self.outcomes, self.skipped, self.since = [], 0, time.monotonic()
+        return {"step": number, **mean, **shares, **error, "skipped": skipped, "seconds": spent}
 
 
 def _look_up(run: Run, settings: SpinSettings, schedule: Schedule, judge, tally: _Tally, bar) -> None:
     """Record, judge and save where it is time to."""
     done, last = run.steps_done, run.steps_done == settings.steps
-    if done % LOG_EVERY == 0 or last:
+    saving = schedule.folder is not None and schedule.save_every and (done % schedule.save_every == 0 or last)
+    # Before a snapshot too, so that a run which goes on from it tells the same history as an unbroken one.
+    if done % LOG_EVERY == 0 or last or saving:
         record = tally.record(done)
         run.history.append(record)
         bar.set_postfix(
@@ -214,5 +228,5 @@ def _look_up(run: Run, settings: SpinSettings, schedule: Schedule, judge, tally:
         )
     if judge is not None and schedule.judge_every and (done % schedule.judge_every == 0 or last):
         run.history.append({"step": done, **judge(run)})
-    if schedule.folder is not None and schedule.save_every and (done % schedule.save_every == 0 or last):
+    if saving:
         run.save(schedule.folder)

@@ -3,7 +3,7 @@
 from spinkit.view.bodies import overlay, posed, save_gif, side_by_side, still, turntable
 from spinkit.view.charts import Table, curves, dictionary_timeline, energy_bars, histogram, loop_table, matrix
 from spinkit.view.history import Judged, crops, gallery, judged, update_map, versions
-from spinkit.view.images import as_picture, contact_sheet, keypoints_on
+from spinkit.view.images import as_picture, contact_sheet, keypoints_on, png
 from spinkit.view.lineup import blended, heat_map, line_up
 from spinkit.view.photos import boxes_on, on_photo
 from spinkit.view.rendering import render, silhouette
@@ -37,6 +37,7 @@ __all__ = [
     "matrix",
     "on_photo",
     "overlay",
+    "png",
     "posed",
     "ranking",
     "render",

@@ -119,6 +119,7 @@ def update_map(events: Events, people: int, steps: int) -> Figure:
         above, below = axes[:, 0]
         above.hist(at, np.linspace(0, steps, 41), color="#8c8c8c")
         above.set(ylabel="updates")
+        above.yaxis.get_major_locator().set_params(integer=True)
         size = float(np.clip(4000 / max(1, len(at)), 1, 24))
         dots = below.scatter(at, events.key.numpy(), size, 100 * gain, cmap="viridis_r", vmin=0, vmax=100, lw=0)
         below.set(xlabel="step", ylabel="person", xlim=(0, steps), ylim=(-0.5, people - 0.5))

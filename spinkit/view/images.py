@@ -1,5 +1,6 @@
 """Flat pictures: from whatever the package holds to what a notebook shows; keypoints; contact sheets."""
 
+import io
 import math
 from collections.abc import Sequence
 
@@ -160,3 +161,13 @@ def _draw_misses(pen: ImageDraw.ImageDraw, xy: list, against: list, confidence: 
             pen.line([*detected, *seen], fill=(220, 30, 30), width=round(1.5 * unit))
             x, y = seen
             pen.ellipse([x - 2 * unit, y - 2 * unit, x + 2 * unit, y + 2 * unit], fill=(220, 30, 30))
+
+
+def png(picture: Image | Figure) -> bytes:
+    """A picture or a figure as the bytes of a PNG file, such as `ipywidgets.Image` takes for its value."""
+    held = io.BytesIO()
+    if isinstance(picture, Figure):
+        picture.savefig(held, format="png")
+    else:
+        PillowImage.fromarray(as_picture(picture)).save(held, format="PNG")
+    return held.getvalue()
