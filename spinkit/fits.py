@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from spinkit import arrays as array_files
 from spinkit import crop
 from spinkit.crop import Change
 
@@ -177,13 +178,7 @@ def load(path: str | Path) -> FitDictionary:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No fits at {path}. A run writes them to its folder: ./run train")
-    try:
-        # Opened here, because numpy leaves a damaged file open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except Exception as error:  # Damage surfaces as whatever zipfile, zlib or numpy stumbles over.
-        raise ValueError(f"{path}: not an npz file of plain arrays ({error}). Use an earlier checkpoint.") from error
-    return FitDictionary.from_arrays(arrays)
+    return FitDictionary.from_arrays(array_files.read_npz(path))
 
 
 def _first_best(key: Tensor, error: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ and both parts are squares, of L' (p - mu_m) / sqrt 2 with S_m^-1 = L L', and of
 """
 
 import math
-import pickle
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from spinkit import arrays
 
 BENDING = ((55, 1.0), (58, -1.0), (12, -1.0), (15, -1.0))
 """Entries of the 72 pose numbers that grow as a joint bends the wrong way, with the sign that makes it positive:
@@ -88,52 +89,17 @@ def load(path: str | Path | None = None) -> Mixture:
     path = default_path() if path is None else Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No pose prior at {path}. Give the path of gmm_08.pkl, or None for the default prior.")
-    content = _read(path)
+    content = arrays.read(path)
     missing = [key for key in ("means", "covars", "weights") if key not in content]
     if missing:
         raise ValueError(f"{path}: no field {', '.join(missing)}. A pose prior has means, covars and weights.")
-    means, covars = np.asarray(content["means"]), np.asarray(content["covars"])
-    weights = np.asarray(content["weights"]).reshape(-1)
+    means, covars = (arrays.as_array(content[key], path, key) for key in ("means", "covars"))
+    weights = arrays.as_array(content["weights"], path, "weights").reshape(-1)
     if means.ndim != 2 or means.shape[1] != 69:
         raise ValueError(f"{path}: field 'means' has shape {means.shape}, expected (m, 69).")
     if covars.shape != (len(means), 69, 69) or weights.shape != (len(means),):
         raise ValueError(f"{path}: fields 'covars' {covars.shape} and 'weights' {weights.shape} do not fit 'means'.")
     return mixture(means, covars, weights).to(torch.float32)
-
-
-class _MixtureUnpickler(pickle.Unpickler):
-    """Arrays and nothing else: the file is a Python 2 pickle of a dictionary of arrays."""
-
-    SAFE = {
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("numpy._core.numeric", "_frombuffer"),
-        ("_codecs", "encode"),
-    }
-
-    def find_class(self, module, name):
-        module = module.replace("numpy.core", "numpy._core")
-        if (module, name) not in self.SAFE:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
-        return super().find_class(module, name)
-
-
-def _read(path: Path) -> dict:
-    try:
-        with open(path, "rb") as file:
-            if path.suffix == ".npz":
-                with np.load(file, allow_pickle=False) as arrays:
-                    return {key: arrays[key] for key in arrays.files}
-            content = _MixtureUnpickler(file, encoding="latin1").load()
-    except Exception as error:
-        raise ValueError(f"{path}: not loaded: {error}. It should be an npz, or SMPLify's gmm_08.pkl.") from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{path}: holds a {type(content).__name__}, expected a dictionary with means, covars, weights."
-        )
-    return content
 
 
 def winner(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Int[Tensor, "*batch"]:

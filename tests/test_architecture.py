@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HOUSE = ROOT / "spinkit"
 FLOORS = (
-    {"keypoints", "camera", "priors", "solvers", "hmr", "metrics", "raster"},
-    {"crop", "body"},
+    {"arrays", "keypoints", "camera", "solvers", "hmr", "metrics", "raster"},
+    {"priors", "crop", "body"},
     {"smplify", "data", "fits"},
     {"people", "spin", "evaluate"},
     {"view", "export", "siblings", "launch", "job"},

@@ -50,7 +50,7 @@ class Cast(Rows):
 def draw_cast(human: Body, dice: Dice, pose_generator: np.random.Generator, settings: PeopleSettings) -> Cast:
     """As many people as there are dice for, each before its own camera."""
     mean_joints = human.joints(torch.eye(3).expand(24, 3, 3), torch.zeros(10))
-    posed = poses.sample(dice.count, pose_generator, mean_joints.double().numpy())
+    posed = poses.sample(dice.count, pose_generator, mean_joints.double().numpy(), settings.actions)
     rotvec = torch.from_numpy(posed.body_pose).clone()
     rotvec[:, 0] = _turn_to_camera(torch.from_numpy(posed.global_orient), dice, settings)
     limit = settings.largest_beta

@@ -28,29 +28,37 @@ class PoseSamples:
     """Rotation vector of the pelvis in the body frame (y up): any heading, the action's pitch, some roll."""
 
 
-def sample(count: int, generator: np.random.Generator, rest_joints: Float[np.ndarray, "24 3"]) -> PoseSamples:
+def sample(
+    count: int,
+    generator: np.random.Generator,
+    rest_joints: Float[np.ndarray, "24 3"],
+    actions: tuple[str, ...] = tuple(ACTIONS),
+) -> PoseSamples:
     """Draw poses that a person could hold.
 
     Args:
         count: how many.
         generator: the only source of randomness; the same state gives the same poses.
         rest_joints: the body's joints in the T-pose, metres. They decide which limbs would collide.
+        actions: what people may be doing; they keep their weights relative to each other.
 
     Returns:
         `count` poses, left and right equally often in each role.
 
     Raises:
-        ValueError: for a negative count.
+        ValueError: for a negative count or an unknown action.
     """
     if count < 0:
         raise ValueError(f"count of poses must not be negative, got {count}")
+    if not actions or not set(actions) <= set(ACTIONS):
+        raise ValueError(f"actions must be some of {', '.join(ACTIONS)}, got {actions}")
     kept: list[tuple[np.ndarray, list[str], np.ndarray]] = []
     missing = count
     while missing > 0:
         batch = int(np.clip(1.4 * missing, SMALLEST_BATCH, LARGEST_BATCH))
-        body_pose, actions, pitch = _draw(batch, generator)
+        body_pose, names, pitch = _draw(batch, generator, actions)
         fine = np.flatnonzero(penetration(body_pose, rest_joints) < DEEPEST_OVERLAP)[:missing]
-        kept.append((body_pose[fine], [actions[row] for row in fine], pitch[fine]))
+        kept.append((body_pose[fine], [names[row] for row in fine], pitch[fine]))
         missing -= len(fine)
     pitch = np.concatenate([np.zeros(0), *(part[2] for part in kept)])
     return PoseSamples(
@@ -60,24 +68,27 @@ def sample(count: int, generator: np.random.Generator, rest_joints: Float[np.nda
     )
 
 
-def draw_dofs(count: int, generator: np.random.Generator) -> tuple[Dofs, list[str]]:
+def draw_dofs(
+    count: int, generator: np.random.Generator, actions: tuple[str, ...] = tuple(ACTIONS)
+) -> tuple[Dofs, list[str]]:
     """Angles in degrees, within all limits but not yet mirrored nor checked for collisions, and actions."""
     draw = Draw(generator, count)
-    chosen = draw.choice([weight for weight, _ in ACTIONS.values()])
-    rows = [np.flatnonzero(chosen == number) for number in range(len(ACTIONS))]
-    parts = [act(draw.only(len(some))) for some, (_, act) in zip(rows, ACTIONS.values(), strict=True)]
+    chosen = draw.choice([ACTIONS[name][0] for name in actions])
+    rows = [np.flatnonzero(chosen == number) for number in range(len(actions))]
+    parts = [ACTIONS[name][1](draw.only(len(some))) for some, name in zip(rows, actions, strict=True)]
     planned = assemble(count, list(zip(rows, parts, strict=True)))
     noisy = {name: planned.get(name, 0) + draw.normal(0, jitter) for name, (_, _, jitter) in LIMITS.items()}
-    names = list(ACTIONS)
-    return anatomy.limited(noisy) | {"pitch": planned["pitch"]}, [names[number] for number in chosen]
+    return anatomy.limited(noisy) | {"pitch": planned["pitch"]}, [actions[number] for number in chosen]
 
 
-def _draw(count: int, generator: np.random.Generator) -> tuple[np.ndarray, list[str], np.ndarray]:
-    dofs, actions = draw_dofs(count, generator)
+def _draw(
+    count: int, generator: np.random.Generator, actions: tuple[str, ...]
+) -> tuple[np.ndarray, list[str], np.ndarray]:
+    dofs, names = draw_dofs(count, generator, actions)
     body_pose = anatomy.to_rotvec(dofs)
     mirrored = Draw(generator, count).chance(0.5)
     body_pose = np.where(mirrored[:, None, None], anatomy.mirror(body_pose), body_pose)
-    return body_pose, actions, dofs["pitch"]
+    return body_pose, names, dofs["pitch"]
 
 
 def _orientation(pitch: np.ndarray, draw: Draw) -> Float[np.ndarray, "n 3"]:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from spinkit.keypoints import SOURCES
+from spinkit.people.actions import ACTIONS
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class PeopleSettings:
     """The stored image covers this many times the crop's side, so that turned crops have pixels to show."""
     supersample: int = 2
     """People are drawn this many times finer than stored, in both directions, against jagged outlines."""
+    actions: tuple[str, ...] = tuple(ACTIONS)
+    """What people may be doing."""
     largest_beta: float = 2.5
     """Shapes are standard normal, cut here."""
     elevation: float = math.radians(10)

@@ -174,7 +174,9 @@ def _recipe(human: Body, seed: int, settings: PeopleSettings) -> dict:
     digest = hashlib.sha256()
     for field in ("v_template", "shapedirs", "posedirs", "joint_regressor", "weights", "faces"):
         digest.update(getattr(human, field).cpu().numpy().tobytes())
-    return {"recipe": RECIPE, "seed": seed, "body": digest.hexdigest()[:16], "settings": asdict(settings)}
+    recipe = {"recipe": RECIPE, "seed": seed, "body": digest.hexdigest()[:16], "settings": asdict(settings)}
+    # As it will be read back: tuples become lists.
+    return json.loads(json.dumps(recipe))
 
 
 def _write(

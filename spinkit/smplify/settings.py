@@ -1,6 +1,6 @@
 """What a fit may be told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from spinkit.solvers import Adam, LevenbergMarquardt, Solver
 
@@ -31,8 +31,10 @@ class SmplifySettings:
     regressor's answer is worth something where keypoints say nothing: in depth."""
     depth_weight: float = 100.0
     """Per metre: holds the depth in the camera stage."""
-    camera_solver: Solver = LevenbergMarquardt(steps=10)
-    body_solver: Solver = LevenbergMarquardt(steps=40, damping=1.0, shrink=0.6, plain=3000.0)
+    camera_solver: Solver = field(default_factory=lambda: LevenbergMarquardt(steps=10))
+    body_solver: Solver = field(
+        default_factory=lambda: LevenbergMarquardt(steps=40, damping=1.0, shrink=0.6, plain=3000.0)
+    )
     """Cautious first steps: bold ones cross into the valleys of other poses, which end higher more often than not."""
     min_keypoints: int = 6
     """A sample with fewer keypoints that count is not fitted; it is returned as it came, and flagged."""

@@ -1,6 +1,6 @@
 """Figures, overlays and tables: one call a figure."""
 
-from spinkit.view.bodies import overlay, posed, save_gif, side_by_side, still, turntable
+from spinkit.view.bodies import overlay, posed, save_gif, side_by_side, still, turntable, two_views
 from spinkit.view.charts import Table, curves, dictionary_timeline, energy_bars, histogram, loop_table, matrix
 from spinkit.view.history import Judged, crops, gallery, judged, update_map, versions
 from spinkit.view.images import as_picture, contact_sheet, keypoints_on, png
@@ -47,6 +47,7 @@ __all__ = [
     "skeleton_figure",
     "still",
     "turntable",
+    "two_views",
     "update_map",
     "versions",
 ]

@@ -80,6 +80,24 @@ def side_by_side(image: Image, body: Body, fits: Mapping[str, FitLike], index: i
     return contact_sheet(pictures, ["image", *fits], columns=len(pictures), width=width)
 
 
+def two_views(
+    image: Image, body: Body, fit: FitLike, index: int = 0, turn: int | float = 90.0, side: int = 320
+) -> PillowImage.Image:
+    """The fitted body over its picture, and below it alone, turned about the vertical to show what the camera missed.
+
+    Args:
+        image: the square crop.
+        body: that the fit is of.
+        fit: of one person, or of many.
+        index: the person, where there are many.
+        turn: degrees; 90 shows the body's left where it faces the camera.
+        side: of each view in pixels.
+    """
+    vertices, _ = posed(body, fit, index)
+    views = (overlay(image, body, fit, index, side=side), still(vertices, body.faces, (turn,), "camera", side=side))
+    return PillowImage.fromarray(np.concatenate([np.asarray(view) for view in views]))
+
+
 def still(
     vertices: Float[Tensor, "vertices 3"],
     faces: Int[Tensor, "faces 3"],

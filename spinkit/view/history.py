@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import roma
 import torch
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from PIL import Image as PillowImage
 from torch import Tensor
 
+from spinkit import camera as cameras
 from spinkit import data, smplify
 from spinkit.body import Body
 from spinkit.camera import RESOLUTION, Camera
@@ -17,6 +19,7 @@ from spinkit.crop import Change
 from spinkit.data import Samples
 from spinkit.fits import NEVER, Events, FitDictionary
 from spinkit.keypoints import Keypoints
+from spinkit.smplify.initial import covering_translation
 from spinkit.view.bodies import FitLike, overlay
 from spinkit.view.images import contact_sheet, keypoints_on
 from spinkit.view.style import page
@@ -37,14 +40,21 @@ class Judged:
 
 
 def judged(body: Body, keypoints: Keypoints, rotvec: Float[Tensor, "n 24 3"], betas: Float[Tensor, "n 10"]) -> Judged:
-    """Bodies with the cameras and errors that `smplify.judge` gives them, ready to be drawn."""
-    parts = [
-        smplify.judge(body, keypoints[rows], rotvec[rows], betas[rows])
-        for rows in torch.arange(len(rotvec)).split(CHUNK)
-    ]
-    cameras = [camera for camera, _ in parts]
-    camera = Camera(*(torch.cat([getattr(c, name) for c in cameras]) for name in ("translation", "focal", "center")))
-    return Judged(rotvec, betas, camera, torch.cat([error for _, error in parts]))
+    """Bodies with the cameras and errors that `smplify.judge` gives them, ready to be drawn.
+
+    A body that faces the wrong way may be explained best from behind the camera. It is drawn where its size and place
+    are those of the keypoints, and its error stays infinite.
+    """
+    parts = [_judged(body, keypoints[i], rotvec[i], betas[i]) for i in torch.arange(len(rotvec)).split(CHUNK)]
+    translation, error = (torch.cat(values) for values in zip(*parts, strict=True))
+    return Judged(rotvec, betas, cameras.crop_camera(translation), error)
+
+
+def _judged(body: Body, keypoints: Keypoints, rotvec: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+    camera, error = smplify.judge(body, keypoints, rotvec, betas)
+    points = body.keypoints(roma.rotvec_to_rotmat(rotvec), betas)
+    behind = camera.translation[:, 2:] <= 0
+    return torch.where(behind, covering_translation(points, keypoints), camera.translation), error
 
 
 def crops(samples: Samples, keys: Int[Tensor, "n"], size: int = RESOLUTION) -> Float[Tensor, "n 3 size size"]:
@@ -115,7 +125,7 @@ def update_map(events: Events, people: int, steps: int) -> Figure:
         steps: of the whole run, which is the width of the figure.
     """
     at, gain = events.step.numpy(), (1 - events.after / events.before).clamp(0, 1).numpy()
-    with page(7.0, 4.2, 2, 1, share="x", heights=[1, 2.4]) as (figure, axes):
+    with page(7.0, 4.2, 2, 1, share="x", heights=[1.0, 2.4]) as (figure, axes):
         above, below = axes[:, 0]
         above.hist(at, np.linspace(0, steps, 41), color="#8c8c8c")
         above.set(ylabel="updates")

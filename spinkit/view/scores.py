@@ -31,7 +31,7 @@ def joint_errors(
         if errors.shape[1] != len(names):
             raise ValueError(f"{name} has {errors.shape[1]} joints, but there are {len(names)} names")
     rows, gap = np.arange(len(names)), 0.7 / max(1, len(groups))
-    with page(6.8, 0.9 + 0.1 * len(names) * (1 + len(groups)), 1, 1) as (figure, axes):
+    with page(6.8, 0.9 + 0.078 * len(names) * (1 + len(groups)), 1, 1) as (figure, axes):
         place = axes[0, 0]
         for number, (name, errors) in enumerate(groups.items()):
             values, colour = errors.detach().cpu().double().numpy(), PALETTE[number % len(PALETTE)]
