@@ -93,6 +93,7 @@ class FitDictionary:
         step: int,
         before: Float[Tensor, "b"],
         after: Float[Tensor, "b"],
+        better: Bool[Tensor, "b"] | None = None,
     ) -> Bool[Tensor, "b"]:
         """Keep new fits where they are better, mirror and turn undone.
 
@@ -104,11 +105,13 @@ class FitDictionary:
             step: of training, for the history.
             before: errors of the stored fits, px^2, judged in these crops.
             after: errors of the new fits, judged likewise.
+            better: where the new fits are better, if something else than these errors says so.
 
         Returns:
             Which fits were kept.
         """
-        better = (after < before) & rotvec.isfinite().flatten(1).all(1) & betas.isfinite().all(1)
+        better = (after < before) if better is None else better
+        better = better & after.isfinite() & rotvec.isfinite().flatten(1).all(1) & betas.isfinite().all(1)
         better &= _first_best(key, after)
         rows = better.nonzero()[:, 0]
         where = key[rows].cpu()

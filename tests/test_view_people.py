@@ -27,7 +27,8 @@ class Fitted:
 
 @pytest.fixture(scope="module")
 def crowd(human) -> Samples:
-    return people.make(human, 4, seed=2, settings=people.PeopleSettings(image_size=32, keypoint_noise=0.0, outliers=0.0))
+    settings = people.PeopleSettings(image_size=32, keypoint_noise=0.0, outliers=0.0)
+    return people.make(human, 4, seed=2, settings=settings)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@
 Source: Bogo et al. 2016; the two stages and weights as in Kolotouros et al. 2019.
 """
 
-from spinkit.smplify.fit import Fit, Start, fit, judge, too_few
-from spinkit.smplify.initial import HEADINGS, heading_starts, initial_fits
+from spinkit.smplify.fit import Fit, Start, counted, fit, judge, too_few
+from spinkit.smplify.initial import HEADINGS, covering_translation, heading_starts, initial_fits
 from spinkit.smplify.objective import BodyStage, CameraStage, View, robust, robust_derivative
 from spinkit.smplify.settings import IGNORED, SmplifySettings, published
 
@@ -21,6 +21,8 @@ __all__ = [
     "SmplifySettings",
     "Start",
     "View",
+    "counted",
+    "covering_translation",
     "fit",
     "heading_starts",
     "initial_fits",

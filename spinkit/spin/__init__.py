@@ -3,7 +3,7 @@
 from spinkit.spin import checkpoint
 from spinkit.spin.settings import MODES, SpinSettings, loop_fit
 from spinkit.spin.step import Outcome, Target, World, losses, start_from, step, supervise
-from spinkit.spin.train import Run, Schedule, batch_keys, learning_rate, one_step, step_generator, train
+from spinkit.spin.train import Run, Schedule, batch_keys, labelled_for, learning_rate, one_step, step_generator, train
 
 __all__ = [
     "MODES",
@@ -15,6 +15,7 @@ __all__ = [
     "World",
     "batch_keys",
     "checkpoint",
+    "labelled_for",
     "learning_rate",
     "loop_fit",
     "losses",

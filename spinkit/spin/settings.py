@@ -7,6 +7,7 @@ from spinkit.smplify import SmplifySettings
 from spinkit.solvers import LevenbergMarquardt
 
 MODES = ("static", "loop", "reprojection", "oracle")
+JUDGES = ("reprojection", "objective")
 
 
 def loop_fit() -> SmplifySettings:
@@ -64,6 +65,10 @@ class SpinSettings:
     reprojection_threshold: float = 204.0
     """px^2: a fit with a larger error does not supervise. SPIN's 100, a mean over all 49 keypoints, allows a person
     with all 24 annotated the same sum: 100 x 49 / 24."""
+    judge: str = "reprojection"
+    """Which of two fits is better: the one with the smaller reprojection error, as in SPIN, or with `objective` the
+    one that is lower in keypoints and distance from the regressed pose together, as the fit weighs them. Where many
+    keypoints are missing, a wrong pose can explain the few that are left; the network has seen the whole image."""
     betas_limit: float = 3.0
     """A fit with any beta beyond it supervises with betas of zero: no one is that unusual."""
     use_labels: bool = True
@@ -77,6 +82,8 @@ class SpinSettings:
     def __post_init__(self):
         if self.mode not in MODES:
             raise ValueError(f"SpinSettings.mode must be one of {', '.join(MODES)}, got '{self.mode}'")
+        if self.judge not in JUDGES:
+            raise ValueError(f"SpinSettings.judge must be one of {', '.join(JUDGES)}, got '{self.judge}'")
         for name in ("steps", "batch_size", "image_size", "max_bad_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"SpinSettings.{name} must be at least 1, got {getattr(self, name)}")

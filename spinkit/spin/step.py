@@ -15,6 +15,7 @@ from spinkit.fits import FitDictionary
 from spinkit.hmr import Regression
 from spinkit.keypoints import ANNOTATED, OPENPOSE, Keypoints
 from spinkit.priors import Mixture
+from spinkit.smplify import SmplifySettings
 from spinkit.spin.settings import SpinSettings
 
 LEAST_SCALE = 0.1
@@ -53,6 +54,8 @@ class Outcome:
     """Of the stored fits, px^2, in these crops."""
     new_error: Float[Tensor, "b"]
     """Of the new fits; infinite where none was made."""
+    applied: bool = True
+    """False where loss or gradient was not finite, so that no weight changed."""
 
 
 def step(model: nn.Module, batch: Batch, fits: FitDictionary, world: World, number: int) -> Outcome:
@@ -96,13 +99,33 @@ def supervise(
         # Both are judged in this crop by the same rule; the camera stage's own camera would favour the new one.
         _, judged = smplify.judge(world.body, batch.keypoints, new.rotvec, new.betas, settings.fit)
         new_error = torch.where(new.usable, judged, new_error)
+        better = new_error < old_error
+        if settings.judge == "objective":
+            ties = (tie(found, said, batch.keypoints, settings.fit) for found in (new.rotvec, rotvec))
+            better = new_error + next(ties) < old_error + next(ties)
         updated = fits.write(
-            batch.key, batch.change, new.rotvec, new.betas, step=number, before=old_error, after=new_error
+            batch.key,
+            batch.change,
+            new.rotvec,
+            new.betas,
+            step=number,
+            before=old_error,
+            after=new_error,
+            better=better,
         )
         rotvec = torch.where(updated[:, None, None], new.rotvec, rotvec)
         betas = torch.where(updated[:, None], new.betas, betas)
     error = torch.where(updated, new_error, old_error)
     return _target(rotvec, betas, error, batch, settings), old_error, new_error, updated
+
+
+def tie(
+    rotvec: Float[Tensor, "b 24 3"], said: Regression, keypoints: Keypoints, settings: SmplifySettings
+) -> Float[Tensor, "b"]:
+    """What the fit's `start_weight` charges a pose for its distance from the regressed one, in the errors' px^2."""
+    away = roma.rotmat_geodesic_distance(roma.rotvec_to_rotmat(rotvec), said.rotmat)
+    seen = (smplify.counted(keypoints) > 0).sum(1).clamp(min=1)
+    return settings.start_weight**2 * away.square().sum(1) / seen
 
 
 def _target(rotvec: Tensor, betas: Tensor, error: Tensor, batch: Batch, settings: SpinSettings) -> Target:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -85,7 +85,7 @@ def train(
         KeyboardInterrupt: passed on after a snapshot was written.
     """
     schedule = schedule or Schedule()
-    samples = _with_labels(samples, world.settings)
+    samples = labelled_for(samples, world.settings)
     tally = _Tally()
     numbers = range(run.steps_done, world.settings.steps)
     bar = tqdm(
@@ -109,7 +109,14 @@ def train(
 
 
 def one_step(run: Run, samples: Samples, world: World, number: int) -> Outcome:
-    """Draw a batch, take the step, descend. A loss that is not finite changes nothing."""
+    """Draw a batch, take the step, descend. A loss or gradient that is not finite changes no weight.
+
+    Args:
+        run: model, optimiser, dictionary; written to.
+        samples: what to train on, as `labelled_for` gives it.
+        world: body, prior, settings.
+        number: of the step, which decides batch and augmentation.
+    """
     settings = world.settings
     device = next(run.model.parameters()).device
     generator = step_generator(settings.seed, number)
@@ -124,15 +131,23 @@ def one_step(run: Run, samples: Samples, world: World, number: int) -> Outcome:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         outcome = step(run.model, batch, run.fits, world, number)
+    if _descend(run, outcome.losses["total"], settings):
+        return outcome
+    _restore(run.model, averages)
+    return replace(outcome, applied=False)
+
+
+def _descend(run: Run, total: Float[Tensor, ""], settings: SpinSettings) -> bool:
+    """Follow the gradient, where loss and gradient are finite; says whether they were."""
     run.optimizer.zero_grad()
-    if outcome.losses["total"].isfinite():
-        outcome.losses["total"].backward()
-        if settings.clip_gradient:
-            nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip_gradient)
-        run.optimizer.step()
-    else:
-        _restore(run.model, averages)
-    return outcome
+    if not total.isfinite():
+        return False
+    total.backward()
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), settings.clip_gradient or math.inf)
+    if not norm.isfinite():
+        return False
+    run.optimizer.step()
+    return True
 
 
 @torch.no_grad()
@@ -165,8 +180,8 @@ def learning_rate(settings: SpinSettings, number: int) -> float:
     return settings.learning_rate * rise * (settings.final_learning_rate + (1 - settings.final_learning_rate) * along)
 
 
-def _with_labels(samples: Samples, settings: SpinSettings) -> Samples:
-    """In the mode `oracle`, what only judges may see becomes the label."""
+def labelled_for(samples: Samples, settings: SpinSettings) -> Samples:
+    """The samples as a mode may see them: in `oracle`, what only judges know becomes the label."""
     if settings.mode != "oracle":
         return samples
     if samples.judge is None:
@@ -183,16 +198,16 @@ class _Tally:
         self.since, self.bad, self.skipped = time.monotonic(), 0, 0
 
     def add(self, outcome: Outcome) -> None:
-        finite = bool(outcome.losses["total"].isfinite())
-        self.bad = 0 if finite else self.bad + 1
-        self.skipped += not finite
-        if finite:
-            self.outcomes.append(outcome)
+        self.bad = 0 if outcome.applied else self.bad + 1
+        self.skipped += not outcome.applied
+        if outcome.applied:
+            # Without their graphs, which would keep every activation of the last steps alive.
+            self.outcomes.append(replace(outcome, losses={n: loss.detach() for n, loss in outcome.losses.items()}))
 
     def check(self, settings: SpinSettings) -> None:
         if self.bad >= settings.max_bad_steps:
             raise FloatingPointError(
-                f"the loss was not finite for {self.bad} steps in a row; none of them was applied. "
+                f"loss or gradient was not finite for {self.bad} steps in a row; none of them was applied. "
                 "Lower learning_rate, or look at the images and keypoints; the newest snapshot is good."
             )
 
@@ -201,7 +216,7 @@ class _Tally:
         outcomes = self.outcomes
         # A loss that needs labels is missing where a batch has none; its mean is over the others.
         names = dict.fromkeys(name for outcome in outcomes for name in outcome.losses)
-        losses = {n: torch.stack([o.losses[n].detach() for o in outcomes if n in o.losses]) for n in names}
+        losses = {n: torch.stack([o.losses[n] for o in outcomes if n in o.losses]) for n in names}
         mean = {f"loss_{name}": float(values.mean()) for name, values in losses.items()}
         shares = {
             name: float(torch.stack([getattr(o, name).float().mean() for o in outcomes]).mean())
