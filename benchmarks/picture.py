@@ -3,8 +3,8 @@
     ./run bench picture [RUN] [KEY]
 
 RUN is the folder of a finished run of the preset `cpu` in the mode `loop`; KEY is a person of its training set, by
-default the one among the tracked whose fit gained most against the truth. The person is photographed anew at 224 pixels:
-the same body, clothes and light as in the set, which shows 64.
+default the one among the tracked whose fit gained most against the truth. The person is photographed anew at 224
+pixels: the same body, clothes and light as in the set, which shows 64.
 """
 
 import argparse

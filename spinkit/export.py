@@ -9,6 +9,8 @@ import trimesh
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from spinkit import files
+
 FORMATS = (".obj", ".ply", ".glb")
 
 
@@ -68,13 +70,15 @@ def load_spin_fits(path: str | PathLike) -> tuple[Float[Tensor, "people 24 3"], 
 
     Raises:
         FileNotFoundError: where there is no such file.
-        ValueError: where it holds no numeric array (N, 82).
+        ValueError: where it is damaged, or holds no finite numeric array (N, 82).
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No fits at {path}; `save_spin_fits` writes such a file, and SPIN offers its own.")
-    rows = np.load(path, allow_pickle=False)
+    rows = files.read_npy(path)
     if rows.ndim != 2 or rows.shape[1] != 82 or rows.dtype.kind != "f":
         raise ValueError(f"{path.name} holds {rows.dtype} {rows.shape}; SPIN's fits are a float array (N, 82)")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"{path.name}: row {np.flatnonzero(~np.isfinite(rows).all(1))[0]} is not finite; leave it out")
     fits = torch.from_numpy(rows.astype(np.float32))
     return fits[:, :72].reshape(-1, 24, 3), fits[:, 72:]

@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from spinkit import arrays as array_files
-from spinkit import crop
+from spinkit import crop, files
 from spinkit.crop import Change
 
 NEVER = -1
@@ -30,6 +29,18 @@ class Events:
     """Error of the fit that was replaced, px^2, judged in the crop of that step."""
     after: Float[Tensor, "events"]
     """Error of the fit that replaced it, judged in the same crop."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How new fits compare with the stored ones, both judged in the crops of one step."""
+
+    before: Float[Tensor, "b"]
+    """Errors of the stored fits, px^2."""
+    after: Float[Tensor, "b"]
+    """Errors of the new fits, px^2."""
+    better: Bool[Tensor, "b"]
+    """Where the new fits are better: by these errors, or by whatever else the judge looks at."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +100,8 @@ class FitDictionary:
         change: Change,
         rotvec: Float[Tensor, "b 24 3"],
         betas: Float[Tensor, "b 10"],
-        *,
+        verdict: Verdict,
         step: int,
-        before: Float[Tensor, "b"],
-        after: Float[Tensor, "b"],
-        better: Bool[Tensor, "b"] | None = None,
     ) -> Bool[Tensor, "b"]:
         """Keep new fits where they are better, mirror and turn undone.
 
@@ -102,16 +110,14 @@ class FitDictionary:
             change: how each crop was varied.
             rotvec: new poses, as the augmented crops show them.
             betas: new shapes.
+            verdict: on both fits of each sample. A new fit without a finite error is never kept.
             step: of training, for the history.
-            before: errors of the stored fits, px^2, judged in these crops.
-            after: errors of the new fits, judged likewise.
-            better: where the new fits are better, if something else than these errors says so.
 
         Returns:
             Which fits were kept.
         """
-        better = (after < before) if better is None else better
-        better = better & after.isfinite() & rotvec.isfinite().flatten(1).all(1) & betas.isfinite().all(1)
+        before, after = verdict.before, verdict.after
+        better = verdict.better & after.isfinite() & rotvec.isfinite().flatten(1).all(1) & betas.isfinite().all(1)
         better &= _first_best(key, after)
         rows = better.nonzero()[:, 0]
         where = key[rows].cpu()
@@ -181,7 +187,7 @@ def load(path: str | Path) -> FitDictionary:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No fits at {path}. A run writes them to its folder: ./run train")
-    return FitDictionary.from_arrays(array_files.read_npz(path))
+    return FitDictionary.from_arrays(files.read_npz(path))
 
 
 def _first_best(key: Tensor, error: Tensor) -> Tensor:

@@ -16,6 +16,21 @@ RUN_PARAMETER = "run"
 """A chapter that declares this parameter is told the folder for what it makes."""
 
 
+def project_folder(start: Path | None = None) -> Path:
+    """The project that a chapter runs in: the nearest folder, from where it runs upwards, that holds `notebooks/`.
+
+    JupyterLab and `./run` start a chapter in notebooks/, papermill where it is called.
+
+    Raises:
+        FileNotFoundError: where there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks").is_dir():
+            return folder
+    raise FileNotFoundError(f"{here} lies in no copy of the project; start the chapter from its folder.")
+
+
 def known_parameters(notebook: Path) -> dict[str, str]:
     """The parameters of a notebook and their defaults, as written in its cell tagged `parameters`.
 

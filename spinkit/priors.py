@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from spinkit import arrays
+from spinkit import files
 
 BENDING = ((55, 1.0), (58, -1.0), (12, -1.0), (15, -1.0))
 """Entries of the 72 pose numbers that grow as a joint bends the wrong way, with the sign that makes it positive:
@@ -89,12 +89,12 @@ def load(path: str | Path | None = None) -> Mixture:
     path = default_path() if path is None else Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No pose prior at {path}. Give the path of gmm_08.pkl, or None for the default prior.")
-    content = arrays.read(path)
+    content = files.read(path)
     missing = [key for key in ("means", "covars", "weights") if key not in content]
     if missing:
         raise ValueError(f"{path}: no field {', '.join(missing)}. A pose prior has means, covars and weights.")
-    means, covars = (arrays.as_array(content[key], path, key) for key in ("means", "covars"))
-    weights = arrays.as_array(content["weights"], path, "weights").reshape(-1)
+    means, covars = (files.as_array(content[key], path, key) for key in ("means", "covars"))
+    weights = files.as_array(content["weights"], path, "weights").reshape(-1)
     if means.ndim != 2 or means.shape[1] != 69:
         raise ValueError(f"{path}: field 'means' has shape {means.shape}, expected (m, 69).")
     if covars.shape != (len(means), 69, 69) or weights.shape != (len(means),):

@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HOUSE = ROOT / "spinkit"
 FLOORS = (
-    {"arrays", "keypoints", "camera", "solvers", "hmr", "metrics", "raster"},
+    {"files"},
+    {"keypoints", "camera", "solvers", "hmr", "metrics", "raster"},
     {"priors", "crop", "body"},
     {"smplify", "data", "fits"},
     {"people", "spin", "evaluate"},

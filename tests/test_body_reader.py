@@ -245,6 +245,10 @@ def test_the_regressor_beside_a_file_gives_it_keypoints(human, without_regressor
     np.save(tmp_path / "J_regressor_extra.npy", extra[:, :100])
     with pytest.raises(ValueError, match=r"J_regressor_extra\.npy: 'J_regressor_extra' has shape \(9, 100\)"):
         bodies.load(path)
+    for broken, complaint in ((np.full_like(extra, np.nan), "holds NaN"), (np.array([{}]), "not an npy file")):
+        np.save(tmp_path / "J_regressor_extra.npy", broken, allow_pickle=True)
+        with pytest.raises(ValueError, match=rf"J_regressor_extra\.npy: .*{complaint}"):
+            bodies.load(path)
 
 
 def test_parts_follow_from_the_weights_where_a_file_has_none(human, without_regressor, tmp_path):

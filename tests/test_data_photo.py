@@ -9,7 +9,26 @@ from PIL import Image
 
 from spinkit import data, keypoints
 
-POINTS = np.stack([np.linspace(40, 160, 25), np.linspace(20, 180, 25)], axis=-1)
+# A man of straight lines, in OpenPose's order: face, arms and trunk, legs, face again, feet.
+POINTS = np.array(
+    [
+        *((100, 30), (100, 50), (85, 50), (80, 75), (78, 100), (115, 50), (120, 75), (122, 100)),
+        *((100, 95), (92, 95), (90, 130), (88, 165), (108, 95), (110, 130), (112, 165)),
+        *(
+            (97, 27),
+            (103, 27),
+            (93, 29),
+            (107, 29),
+            (118, 172),
+            (120, 170),
+            (110, 168),
+            (82, 172),
+            (80, 170),
+            (90, 168),
+        ),
+    ],
+    float,
+)
 
 
 @pytest.fixture
@@ -43,6 +62,19 @@ def test_openpose_people_find_their_points_again(photo, tmp_path):
     in_photo = box[..., :2] + (xy - 112) * box[..., 2:] / 224
     np.testing.assert_allclose(in_photo, np.stack([POINTS, POINTS / 2]), atol=1e-3)
     assert found.images[torch.tensor([1])].shape == (1, 3, 64, 64)
+
+
+def test_the_order_of_openposes_points_is_that_of_the_model_that_is_named(photo, tmp_path):
+    order = keypoints.SOURCES["openpose25b"]
+    everything = np.zeros((49, 2))
+    everything[:25], everything[37:39] = POINTS, ((100, 45), (100, 15))
+    file = openpose(tmp_path / "b.json", (everything[list(order)], np.full(25, 0.8)))
+    with pytest.raises(ValueError, match="say model='BODY_25B'"):
+        data.read_own_photo(photo, file, 64)
+    found, _ = data.read_own_photo(photo, file, 64, model="BODY_25B")
+    box, xy = found.images.boxes, found.keypoints.xy[0]
+    in_photo = box[:, :2] + (xy - 112) * box[:, 2:] / 224
+    np.testing.assert_allclose(in_photo[list(order)], everything[list(order)], atol=1e-3)
 
 
 def test_doubtful_points_do_not_shape_the_box(photo, tmp_path):

@@ -66,5 +66,13 @@ def test_files_that_are_no_spin_fits_are_refused(tmp_path):
     np.save(tmp_path / "wide.npy", np.zeros((3, 85)))
     with pytest.raises(ValueError, match=r"\(N, 82\)"):
         export.load_spin_fits(tmp_path / "wide.npy")
+    rows = np.zeros((3, 82))
+    rows[1, 5] = np.nan
+    np.save(tmp_path / "nan.npy", rows)
+    with pytest.raises(ValueError, match=r"nan\.npy: row 1 is not finite"):
+        export.load_spin_fits(tmp_path / "nan.npy")
+    (tmp_path / "text.npy").write_text("no array")
+    with pytest.raises(ValueError, match=r"text\.npy: not an npy file"):
+        export.load_spin_fits(tmp_path / "text.npy")
     with pytest.raises(ValueError, match=r"\.npy"):
         export.save_spin_fits(tmp_path / "fits.npz", torch.zeros(1, 24, 3), torch.zeros(1, 10))

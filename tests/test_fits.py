@@ -8,7 +8,7 @@ import torch
 
 from spinkit import crop, fits
 from spinkit.crop import Change
-from spinkit.fits import NEVER, FitDictionary
+from spinkit.fits import NEVER, FitDictionary, Verdict
 
 COUNT = 6
 
@@ -26,11 +26,12 @@ def made(**settings):
 
 
 def write(dictionary, key, rotvec, betas, **given):
-    """Write under no change, as better fits, unless told otherwise."""
+    """Write under no change, as better fits, unless told otherwise; the smaller error is the better fit's."""
     n = len(key)
-    given = {"change": Change.none(n), "step": 7, "before": torch.full((n,), 50.0)} | given
-    given = {"after": torch.full((n,), 20.0)} | given
-    return dictionary.write(torch.tensor(key), given.pop("change"), rotvec, betas, **given)
+    before, after = torch.full((n,), 50.0), given.get("after", torch.full((n,), 20.0))
+    verdict = Verdict(before, after, given.get("better", after < before))
+    change = given.get("change", Change.none(n))
+    return dictionary.write(torch.tensor(key), change, rotvec, betas, verdict, given.get("step", 7))
 
 
 def turned(count, seed=0):
@@ -52,6 +53,17 @@ def test_only_better_fits_are_written():
     assert dictionary.error.tolist() == [20, 50, 50, 50, 50, 50]
     assert dictionary.updates.tolist() == [1, 0, 0, 0, 0, 0]
     assert dictionary.updated_at.tolist() == [7, *[NEVER] * 5]
+
+
+def test_who_judges_by_something_else_than_the_errors_has_the_last_word():
+    dictionary = made()
+    rotvec, betas = poses(4, seed=5)
+    after, better = torch.tensor([20.0, 80.0, 80.0, torch.inf]), torch.tensor([False, True, False, True])
+    kept = write(dictionary, [0, 1, 2, 3], rotvec, betas, after=after, better=better)
+    # Even so, a fit without a finite error is never kept.
+    assert kept.tolist() == [False, True, False, False]
+    assert dictionary.error.tolist() == [50, 80, 50, 50, 50, 50]
+    assert dictionary.events().after.tolist() == [80] and dictionary.events().before.tolist() == [50]
 
 
 @pytest.mark.parametrize("broken", ["rotvec", "betas"])

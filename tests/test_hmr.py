@@ -250,6 +250,14 @@ def test_a_checkpoint_without_its_head_or_its_model_is_refused(tmp_path):
         hmr.load_published(small(), path)
 
 
+def test_weights_that_are_not_finite_are_refused_by_key(tmp_path):
+    path, state = tmp_path / "model_checkpoint.pt", small().state_dict()
+    state["fc2.bias"][3] = torch.nan
+    torch.save({"model": state}, path)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: 'fc2\.bias' holds NaN"):
+        hmr.load_published(small(), path)
+
+
 def test_files_that_are_no_weights_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="No weights at"):
         hmr.load_backbone(small(), tmp_path / "absent.pth")
@@ -280,6 +288,12 @@ def test_a_file_without_the_mean_parameters_is_refused(tmp_path):
     np.savez(path, pose=np.zeros(72), shape=np.zeros(10), cam=np.zeros(3))
     with pytest.raises(ValueError, match=r"'pose' has shape \(72,\), expected \(144,\)"):
         hmr.read_mean_parameters(path)
+    np.savez(path, pose=np.zeros(144), shape=np.full(10, np.nan), cam=np.zeros(3))
+    with pytest.raises(ValueError, match=r"params\.npz: field 'shape' holds NaN"):
+        hmr.read_mean_parameters(path)
+    path.write_text("no archive")
+    with pytest.raises(ValueError, match=r"params\.npz: not an npz file"):
+        hmr.read_mean_parameters(path)
 
 
 def test_unknown_backbones_and_rounds_are_refused():
@@ -290,7 +304,7 @@ def test_unknown_backbones_and_rounds_are_refused():
 
 
 def test_a_stage_has_as_many_blocks_as_its_plan_says():
-    plan = replace(hmr.PLANS["small"], blocks=(2, 1, 3))
+    plan = replace(hmr.PLANS["small"], blocks=(2, 1, 3, 1))
     trunk = hmr.ResNet(plan)
-    assert [len(trunk.get_submodule(name)) for name in trunk.stages] == [2, 1, 3]
+    assert [len(trunk.get_submodule(name)) for name in trunk.stages] == [2, 1, 3, 1]
     assert trunk.features(torch.zeros(1, 3, 64, 64)).shape == (1, plan.features)

@@ -1,6 +1,8 @@
 """A run from end to end: what it leaves behind, how it goes on, and what it refuses before any work."""
 
+import errno
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -97,7 +99,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(finished, prepared, tmp_path
             raise SystemExit
         return measure(prepared, run)
 
-    monkeypatch.setattr(job, "measure", stop_after_six)
+    monkeypatch.setattr("spinkit.job.running.measure", stop_after_six)
     with pytest.raises(SystemExit):
         job.train(prepared, tmp_path / "run", progress=False)
     monkeypatch.undo()
@@ -155,10 +157,44 @@ def test_a_preset_for_photos_refuses_synthetic_people(tmp_path):
 
 def test_a_full_disk_is_noticed_before_people_are_made(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})()
-    monkeypatch.setattr("spinkit.job.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("spinkit.job.preparation.shutil.disk_usage", lambda path: usage)
     with pytest.raises(OSError, match="GB are needed for 64 people"):
         job.prepare(job.choose("tiny"), Sources(), tmp_path / "cache", progress=False)
     assert not list((tmp_path / "cache").iterdir())
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_without_room_in_the_cache_the_initial_fits_are_made_all_the_same(prepared, tmp_path, monkeypatch, capsys):
+    few = prepared.train.subset(torch.arange(4))
+    monkeypatch.setattr(np, "savez", full_disk)
+    fits = job.initial_dictionary(few, prepared.body, prepared.prior, tmp_path)
+    assert fits.error.isfinite().all() and not list(tmp_path.iterdir())
+    assert "not kept ([Errno 28] No space left" in capsys.readouterr().out
+
+
+def test_results_that_find_no_room_leave_a_snapshot_to_go_on_from(finished, prepared, tmp_path, monkeypatch):
+    unbroken, _ = finished
+    monkeypatch.setattr(np, "savez_compressed", full_disk)
+    with pytest.raises(OSError, match=r"results not written .*make room and run again"):
+        job.train(prepared, tmp_path, progress=False)
+    assert not (tmp_path / "summary.json").exists()
+    monkeypatch.undo()
+    again = job.train(prepared, tmp_path, progress=False)
+    assert again.history == job.load_run(tmp_path)[1]
+    assert torch.equal(again.fits.rotvec, unbroken.fits.rotvec)
+
+
+@pytest.mark.parametrize("name", ["summary.json", "history.json", "fits.npz"])
+def test_a_damaged_file_of_a_finished_run_is_named(finished, tmp_path, name):
+    _, folder = finished
+    for kept in ("summary.json", "history.json", "fits.npz"):
+        shutil.copy(folder / kept, tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:40])
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+        job.load_run(tmp_path)
 
 
 def test_unknown_names_are_refused_with_the_known_ones():

@@ -9,8 +9,21 @@ from spinkit import keypoints
 REAL = Path(__file__).parents[1] / ".." / "shared" / "realdata"
 
 
+def laid_out(model):
+    """25 points, each a step of (3, 4) from its neighbour on the way from the nose, all with a score of a half."""
+    rows = torch.full((25, 3), 0.5)
+    rows[0, :2] = 100.0
+    known = {0}
+    while len(known) < 25:
+        for a, b in (*keypoints.BONES[model], (19, 20), (22, 23)):
+            if (a in known) != (b in known):
+                rows[b if a in known else a, :2] = rows[a if a in known else b, :2] + torch.tensor([3.0, 4.0])
+                known |= {a, b}
+    return rows.flatten().tolist()
+
+
 def person(**changes):
-    return {"pose_keypoints_2d": [float(i) for i in range(75)], **changes}
+    return {"pose_keypoints_2d": laid_out("BODY_25"), **changes}
 
 
 def write(folder, content):
@@ -69,6 +82,11 @@ def test_openpose_and_coco_agree_on_the_pool_point_of_what_they_share():
             {0: "Nose", 1: "Left Eye", 4: "Right Ear", 5: "Left Shoulder", 12: "Right Hip", 15: "Left Ankle"},
         ),
         ("openpose25", {0: "OP Nose", 8: "OP MidHip", 14: "OP LAnkle", 24: "OP RHeel"}),
+        (
+            "openpose25b",
+            {0: "OP Nose", 2: "OP REye", 5: "OP LShoulder", 12: "OP RHip", 15: "OP LAnkle"}
+            | {17: "Neck (LSP)", 18: "Top of Head (LSP)", 19: "OP LBigToe", 24: "OP RHeel"},
+        ),
         ("lsp14", {0: "Right Ankle", 3: "Left Hip", 6: "Right Wrist", 13: "Top of Head (LSP)"}),
         ("mpii16", {0: "Right Ankle", 6: "Pelvis (MPII)", 8: "Neck (LSP)", 15: "Left Wrist"}),
     ],
@@ -120,7 +138,8 @@ def test_openpose_people_are_read_in_the_order_of_the_file(tmp_path):
     second = person(pose_keypoints_2d=[0.0] * 75)
     people = keypoints.read_openpose(write(tmp_path, {"people": [person(), second]}))
     assert len(people) == 2
-    assert people[0].xy[4].tolist() == [12, 13] and people[0].confidence[4] == 14
+    assert people[0].xy[4].tolist() == laid_out("BODY_25")[12:14] and people[0].confidence[4] == 0.5
+    assert torch.equal(people[0].visible, torch.arange(49) < 25)
     assert people[1].visible.sum() == 0
     assert keypoints.read_openpose(write(tmp_path, {"people": []})) == []
 
@@ -150,6 +169,46 @@ def test_a_broken_openpose_file_is_refused_with_its_name_and_field(tmp_path, con
 def test_an_absent_openpose_file_is_refused_with_its_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.json"):
         keypoints.read_openpose(tmp_path / "absent.json")
+
+
+def test_the_two_orders_of_coco_share_their_points():
+    names = [keypoints.NAMES[slot] for slot in keypoints.SOURCES["openpose25b"][:17]]
+    plain = [keypoints.NAMES[slot] for slot in keypoints.SOURCES["coco17"]]
+    assert names == ["OP " + n.replace("Left ", "L").replace("Right ", "R") for n in plain]
+
+
+def test_a_file_in_the_other_order_is_refused_and_read_once_its_model_is_said(tmp_path):
+    other, nobody = person(pose_keypoints_2d=laid_out("BODY_25B")), person(pose_keypoints_2d=[0.0] * 75)
+    path = write(tmp_path, {"people": [other, nobody, other, person()]})
+    with pytest.raises(ValueError, match=r"of 2 of 3 people look like BODY_25B.*say model='BODY_25B'"):
+        keypoints.read_openpose(path)
+    people = keypoints.read_openpose(path, model="BODY_25B")
+    assert people[0].xy[keypoints.NAMES.index("Neck (LSP)")].tolist() == laid_out("BODY_25B")[51:53]
+    assert people[0].visible.sum() == 25 and people[1].visible.sum() == 0
+
+
+def test_one_person_of_two_who_looks_odd_does_not_spoil_the_file(tmp_path):
+    odd = person(pose_keypoints_2d=laid_out("BODY_25B"))
+    assert len(keypoints.read_openpose(write(tmp_path, {"people": [odd, person()]}))) == 2
+
+
+def test_an_unknown_model_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match="'COCO' is unknown; choose one of BODY_25, BODY_25B"):
+        keypoints.read_openpose(write(tmp_path, {"people": []}), model="COCO")
+
+
+def test_real_files_of_body_25b_are_told_apart():
+    paths = sorted((REAL / "openpose_multiview" / "pose").rglob("*.0033.json"))
+    if not paths:
+        pytest.skip("the OpenPose views of realdata are not here")
+    for path in paths:
+        with pytest.raises(ValueError, match="look like BODY_25B"):
+            keypoints.read_openpose(path)
+        people = keypoints.read_openpose(path, "BODY_25B")
+        seen = max(people, key=lambda person: float(person.confidence.sum()))
+        head, *feet = (keypoints.NAMES.index(n) for n in ("Top of Head (LSP)", "OP LBigToe", "OP RBigToe"))
+        # y points down.
+        assert all(seen.xy[head, 1] < seen.xy[foot, 1] for foot in feet if seen.visible[foot])
 
 
 def test_a_real_openpose_file_is_read():

@@ -205,6 +205,55 @@ def test_clothes_are_the_same_on_both_sides(studio):
     assert not paint.worn(outfits, studio.landmarks, nose).hair.any()
 
 
+def test_in_the_kit_of_one_team_clothes_differ_less_and_bodies_stay_as_they_are(human, studio):
+    own, kit = (look.draw_outfits(dice(40), studio.landmarks, share) for share in (0.0, 1.0))
+    for garment in ("shirt", "trousers"):
+        assert (getattr(kit, garment).pattern == 0).all() and (getattr(own, garment).pattern > 0).any()
+        assert getattr(kit, garment).first.std(0).max() < 0.2 * getattr(own, garment).first.std(0).min()
+    for edge in ("sleeve", "hem", "cuff", "opening", "beard"):
+        assert getattr(kit, edge).std() < 1e-6 < getattr(own, edge).std()
+    some = look.draw_outfits(dice(400), studio.landmarks, 0.3)
+    assert 0.2 < (some.sleeve == kit.sleeve[0]).float().mean() < 0.4
+    one, other = (
+        people.make(human, 3, seed=3, settings=dataclasses.replace(SMALL, kit=k, studio=k)) for k in (0.0, 1.0)
+    )
+    assert torch.equal(one.judge.rotvec, other.judge.rotvec) and torch.equal(one.judge.betas, other.judge.betas)
+    assert torch.equal(one.keypoints.xy, other.keypoints.xy)
+    assert not torch.equal(one.images[torch.arange(3)], other.images[torch.arange(3)])
+
+
+def test_in_the_studio_the_background_is_a_plain_wall():
+    def roughness(share):
+        scene = backdrop.draw_backdrop(dice(24), 40, share)
+        return (scene[..., 1:] - scene[..., :-1]).abs().mean(dim=(1, 2, 3))
+
+    street, wall = roughness(0.0), roughness(1.0)
+    assert wall.max() < 0.5 * street.median()
+    plain = roughness(0.5) <= wall.max()
+    assert 6 < plain.sum() < 18
+
+
+def test_only_the_keypoints_of_the_named_data_set_are_marked():
+    settings = people.PeopleSettings(annotated="coco17", missing=0.0, outliers=0.0)
+    found = detector.detect(torch.full((3, 49, 2), 60.0), torch.zeros(3, 49, dtype=torch.bool), dice(3), settings)
+    expected = torch.zeros(49, dtype=torch.bool)
+    expected[list(keypoints.SOURCES["coco17"])] = True
+    assert torch.equal(found.visible, expected.expand(3, -1))
+
+
+def test_people_do_what_the_settings_name(studio):
+    """Who sits has thighs far from upright; who stands has not."""
+    number = keypoints.JOINT_NAMES.index
+
+    def thigh(*actions):
+        cast = cast_of(studio, 48, actions=actions, elevation=0.0, roll=0.0)
+        joints = studio.human.joints(roma.rotvec_to_rotmat(cast.rotvec), cast.betas)
+        left, right = (joints[:, number(f"{s} Knee")] - joints[:, number(f"{s} Hip")] for s in ("Left", "Right"))
+        return torch.nn.functional.normalize(torch.cat([left, right]), dim=-1)[:, 1].mean()
+
+    assert thigh("stand") > 0.9 > 0.6 > thigh("sit")
+
+
 def test_a_surface_is_brightest_where_it_faces_the_sun():
     lights = light.draw_lights(dice(50))
     lights = dataclasses.replace(lights, sun=torch.ones(50, 3), ground=lights.sky, rim=torch.zeros(50))
@@ -269,11 +318,19 @@ def test_an_interrupted_call_leaves_nothing_behind(human, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"image_size": 4}, {"supersample": 0}, {"margin": 0.9}, {"missing": 1.5}, {"keypoint_noise": -1.0}],
+    [
+        *({"image_size": 4}, {"supersample": 0}, {"margin": 0.9}, {"missing": 1.5}, {"keypoint_noise": -1.0}),
+        *({"kit": 1.1}, {"studio": -0.1}, {"annotated": "coco18"}),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         people.PeopleSettings(**wrong)
+
+
+def test_an_unknown_action_is_refused_with_the_known_ones(studio):
+    with pytest.raises(ValueError, match="actions must be some of stand,"):
+        cast_of(studio, 3, actions=("fly",))
 
 
 def test_nobody_is_refused(human):

@@ -9,14 +9,14 @@ import pytest
 import roma
 import torch
 
-from spinkit import camera, crop, data, hmr, priors, spin
+from spinkit import camera, crop, data, hmr, priors, smplify, spin
 from spinkit.crop import Change
 from spinkit.data import Samples, StoredImages, Truth
 from spinkit.fits import FitDictionary
 from spinkit.hmr import Regression
 from spinkit.keypoints import Keypoints
 from spinkit.spin import Run, Schedule, SpinSettings, World
-from spinkit.spin.step import keypoint_loss
+from spinkit.spin.step import charge, keypoint_loss
 
 COUNT = 12
 QUICK = SpinSettings(steps=4, batch_size=4, image_size=64, learning_rate=3e-4)
@@ -178,6 +178,37 @@ def test_a_better_stored_fit_is_not_replaced(trial, people):
     assert target.valid.all()
 
 
+def test_leaving_the_regressed_pose_is_charged_by_the_squared_turn_as_the_fit_does(trial, people, human):
+    said, batch, settings = said_by(people, noise=0.0), batch_of(people), QUICK.fit
+    start, betas = people.judge.rotvec, people.judge.betas
+    quarter = torch.tensor([0.0, 0.25, 0.0]).expand(COUNT, 2, 3)
+    turned = start.clone()
+    turned[:, 4:6] = roma.rotvec_composition([start[:, 4:6], quarter])
+    seen = (smplify.counted(people.keypoints) > 0).sum(1)
+    for rotvec, expected in ((start, torch.zeros(COUNT)), (turned, settings.start_weight**2 * 2 * 0.25**2 / seen)):
+        _, error = smplify.judge(human, batch.keypoints, rotvec, betas, settings)
+        found = charge(rotvec, betas, said, batch, trial.world) - error
+        torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_judged_by_the_objective_nearness_to_what_the_network_says_counts_too(trial, people, prior, human):
+    said, batch, fit = said_by(people, noise=0.2), batch_of(people), QUICK.fit
+    stored, betas = people.judge.rotvec, people.judge.betas
+    new = smplify.fit(human, prior, batch.keypoints, spin.start_from(said), fit)
+    bodies = ((stored, betas), (new.rotvec, new.betas))
+    old_charge, new_charge = (charge(*body, said, batch, trial.world) for body in bodies)
+    kept = {}
+    for judge in ("reprojection", "objective"):
+        dictionary = FitDictionary(stored, betas, torch.zeros(COUNT))
+        world = World(human, prior, replace(QUICK, judge=judge))
+        _, old_error, new_error, kept[judge] = spin.supervise(said, batch, dictionary, world, 0)
+        better = new_error < old_error if judge == "reprojection" else new_charge < old_charge
+        assert torch.equal(kept[judge], better)
+        # The history tells the errors in pixels, whoever judged.
+        torch.testing.assert_close(dictionary.events().after, new_error[better])
+    assert not torch.equal(kept["reprojection"], kept["objective"])
+
+
 def test_before_the_first_fitting_step_nothing_is_fitted(trial, prior):
     dictionary = mean_dictionary(prior)
     _, _, new, updated = supervised(trial, dictionary, number=9, first_fit_step=10)
@@ -320,6 +351,37 @@ def test_a_mesh_loss_is_there_when_asked_for(trial, people, human):
     torch.testing.assert_close(spin.losses(said, target, batch, world)["vertices"], expected)
 
 
+def test_a_loss_on_points_ignores_where_the_body_stands_and_who_has_no_target(trial, people, human):
+    batch, said = batch_of(people), said_by(people)
+    valid = torch.arange(COUNT) != 3
+    same = spin.Target(said.rotmat, said.betas, valid)
+    world = replace(trial.world, settings=replace(QUICK, point_weight=2.0))
+    assert spin.losses(said, same, batch, world)["points"] == 0
+    other = spin.Target(roma.rotvec_to_rotmat(people.judge.rotvec), people.judge.betas, valid)
+    found = spin.losses(said, other, batch, world)
+    points, wanted = (human.keypoints(t.rotmat, t.betas)[valid, 25:] for t in (same, other))
+    points, wanted = (p - p[:, 2:4].mean(1, keepdim=True) for p in (points, wanted))
+    torch.testing.assert_close(found["points"], (points - wanted).square().mean())
+    without = spin.losses(said, other, batch, trial.world)
+    assert "points" not in without
+    torch.testing.assert_close(found["total"] - without["total"], 60 * 2 * found["points"])
+
+
+@pytest.mark.parametrize("hardware", [True, False])
+def test_the_network_computes_in_bfloat16_only_where_the_processor_does_so_in_hardware(
+    trial, people, prior, monkeypatch, hardware
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": hardware})
+    batch, outcomes = batch_of(people), {}
+    for wanted in (False, True):
+        world = World(trial.human, prior, replace(QUICK, bfloat16=wanted, first_fit_step=9))
+        outcomes[wanted] = spin.step(trial.begin().model.eval(), batch, mean_dictionary(prior), world, 0).losses
+    plain, half = outcomes[False], outcomes[True]
+    assert all(loss.dtype == torch.float32 for loss in half.values())
+    assert (plain["keypoints"] == half["keypoints"]) == (not hardware)
+    torch.testing.assert_close(half["total"], plain["total"], rtol=0.05, atol=0)
+
+
 @pytest.mark.parametrize("count", [3, 4, 10, 23])
 def test_every_epoch_visits_every_sample_once(count):
     visited = torch.cat([spin.batch_keys(count, QUICK, number) for number in range(30)])
@@ -381,6 +443,36 @@ def test_a_step_that_is_not_finite_changes_no_weight_and_is_counted(trial, peopl
     assert 1 <= run.history[-1]["skipped"] <= 2
     assert math.isfinite(run.history[-1]["loss_total"]) and not same_weights(run, fresh)
     assert all(value.isfinite().all() for value in run.model.state_dict().values())
+
+
+class Steep(torch.autograd.Function):
+    """What it is given, with a gradient that is not finite."""
+
+    @staticmethod
+    def forward(context, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * torch.inf
+
+
+def test_a_finite_loss_with_an_infinite_gradient_changes_nothing_and_is_counted(trial, monkeypatch):
+    run, fresh = trial.begin(), trial.begin()
+    outcome = spin.one_step(run, trial.samples, trial.world, 0)
+    assert outcome.applied and not same_weights(run, fresh)
+    steep = trial.begin()
+    forward = type(steep.model).forward
+
+    def answer(model, *given):
+        said = forward(model, *given)
+        return replace(said, betas=Steep.apply(said.betas))
+
+    monkeypatch.setattr(type(steep.model), "forward", answer)
+    outcome = spin.one_step(steep, trial.samples, trial.world, 0)
+    assert outcome.losses["total"].isfinite() and not outcome.applied
+    # The running averages of normalisation are as they were, too.
+    assert same_weights(steep, fresh)
 
 
 def test_training_stops_where_no_step_is_finite(trial, people):
@@ -461,7 +553,15 @@ def test_training_leaves_its_samples_alone(trial, people):
 
 
 @pytest.mark.parametrize(
-    "field, value", [("mode", "dreams"), ("steps", 0), ("batch_size", 0), ("learning_rate", 0.0), ("max_bad_steps", 0)]
+    "field, value",
+    [
+        ("mode", "dreams"),
+        ("judge", "taste"),
+        ("steps", 0),
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("max_bad_steps", 0),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf"SpinSettings\.{field} must"):

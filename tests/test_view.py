@@ -242,6 +242,7 @@ def test_a_figure_is_shown_once_and_holds_ink(figure):
 
 def test_a_histogram_says_which_part_lies_under_the_threshold():
     figure = view.histogram({"fits": torch.arange(10.0)}, x="error (px)", threshold=3)
+    assert all(tick == round(tick) for tick in figure.axes[0].get_yticks()), "half a person"
     (text,) = figure.axes[0].get_legend().get_texts()
     assert text.get_text() == "fits: 30 % under 3"
 

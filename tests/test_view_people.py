@@ -12,7 +12,7 @@ from spinkit import camera, crop, data, people, view
 from spinkit.camera import Camera
 from spinkit.crop import Change
 from spinkit.data import Samples
-from spinkit.fits import Events, FitDictionary
+from spinkit.fits import Events, FitDictionary, Verdict
 from spinkit.view import history
 
 
@@ -38,7 +38,9 @@ def dictionary(crowd) -> FitDictionary:
     fits = FitDictionary(truth.rotvec, truth.betas, torch.full((4,), 9.0), tracked=torch.tensor([1, 3]))
     for step, error in ((5, 4.0), (8, 2.0)):
         one, errors = torch.tensor([1]), torch.tensor([error])
-        fits.write(one, Change.none(1), truth.rotvec[one], truth.betas[one], step=step, before=2 * errors, after=errors)
+        fits.write(
+            one, Change.none(1), truth.rotvec[one], truth.betas[one], Verdict(2 * errors, errors, errors > 0), step
+        )
     return fits
 
 

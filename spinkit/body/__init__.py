@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from spinkit import keypoints
+from spinkit import files, keypoints
 from spinkit.body import keypoint_layer, reader
 from spinkit.body.keypoint_layer import KeypointLayer, PosedKeypoints, hat, left_jacobian
 from spinkit.body.model import Body, Posed, Shaped
@@ -93,12 +93,14 @@ def _beside(path: Path, arrays: dict[str, np.ndarray], key: str, rows: int) -> n
         source = path.parent / f"{key}.npy"
         if not source.is_file():
             return None
-        regressor = np.load(source, allow_pickle=False)
+        regressor = files.read_npy(source)
     if regressor.shape != (rows, len(arrays["v_template"])):
         raise ValueError(
             f"{source}: '{key}' has shape {regressor.shape}, expected {(rows, len(arrays['v_template']))}. "
             "It belongs to another model."
         )
+    if not np.isfinite(regressor).all():
+        raise ValueError(f"{source}: '{key}' holds NaN or infinity. Download the file again.")
     return regressor
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spinkit import arrays as array_files
+from spinkit import files
 
 REQUIRED = {
     "v_template": 2,
@@ -48,11 +48,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             "https://smpl.is.tue.mpg.de, and put the file there. To go on without a licence, use the "
             "default body: body.load()."
         )
-    raw = array_files.read(path)
+    raw = files.read(path)
     missing = sorted(set(REQUIRED) - set(raw))
     if missing:
         raise ValueError(f"{path}: no field {', '.join(missing)}. An SMPL file has {', '.join(REQUIRED)}.")
-    arrays = {key: array_files.as_array(raw[key], path, key) for key in (*REQUIRED, *OPTIONAL) if key in raw}
+    arrays = {key: files.as_array(raw[key], path, key) for key in (*REQUIRED, *OPTIONAL) if key in raw}
     _check(arrays, path)
     return arrays
 

@@ -1,6 +1,5 @@
 """Reader of COCO's person keypoints. Records that cannot be used are left out, counted, and say why."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from spinkit import crop, keypoints
+from spinkit import crop, files, keypoints
 from spinkit.data.images import PhotoCrops
 from spinkit.data.samples import Samples, Truth
 from spinkit.keypoints import Keypoints
@@ -132,10 +131,7 @@ def _load(path: Path, needed: tuple[str, ...]) -> dict:
     """The json file, with the lists that it must hold."""
     if not path.is_file():
         raise FileNotFoundError(f"no COCO annotation at {path}; fetch it or correct the path")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); fetch the annotation again") from error
+    content = files.read_json(path, "fetch the annotation again")
     for field in needed:
         if not isinstance(content, dict) or not isinstance(content.get(field), list):
             raise ValueError(f"{path}: no list '{field}'; use a person_keypoints file of COCO")

@@ -1,12 +1,11 @@
 """Reader of one photo of one's own, with keypoints from COCO's or OpenPose's JSON."""
 
-import json
 from os import PathLike
 from pathlib import Path
 
 import torch
 
-from spinkit import crop, keypoints
+from spinkit import crop, files, keypoints
 from spinkit.data.coco import Refusal, Refused, read_coco
 from spinkit.data.images import PhotoCrops, read_photo
 from spinkit.data.samples import Samples, Truth
@@ -22,16 +21,18 @@ def read_own_photo(
     size: int,
     min_keypoints: int = 8,
     margin: float = 1.0,
+    model: str = "BODY_25",
 ) -> tuple[Samples, Refused]:
     """Everyone in one photo.
 
     Args:
         photo: the picture's file.
-        keypoint_path: OpenPose's JSON of this photo (model BODY_25), or a COCO `person_keypoints` file whose `images`
-            name it; the file's content says which.
+        keypoint_path: OpenPose's JSON of this photo, or a COCO `person_keypoints` file whose `images` name it; the
+            file's content says which.
         size: pixels of the side of a crop.
         min_keypoints: people with fewer keypoints are refused.
         margin: room around a person's box.
+        model: OpenPose's, one of `keypoints.OPENPOSE_MODELS`; a COCO file does not ask.
 
     Returns:
         The people, whose pictures are a `PhotoCrops` that knows their boxes, and who was refused.
@@ -44,12 +45,10 @@ def read_own_photo(
     read_photo(photo)
     if not path.is_file():
         raise FileNotFoundError(f"no keypoints at {path}; correct the path, or detect people in {photo.name} first")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); write it again") from error
+    content = files.read_json(path, "write it again")
     if isinstance(content, dict) and "people" in content:
-        return _from_openpose(photo, path, size, min_keypoints, margin)
+        people, refused = _from_openpose(path, min_keypoints, model)
+        return _cropped(photo, people, size, margin), refused
     ids = _annotations_of(photo, content, path)
     return read_coco(path, photo.parent, size, min_keypoints, ids, margin)
 
@@ -69,9 +68,9 @@ def _annotations_of(photo: Path, content: object, path: Path) -> list[int]:
     return ids
 
 
-def _from_openpose(photo: Path, path: Path, size: int, min_keypoints: int, margin: float) -> tuple[Samples, Refused]:
+def _from_openpose(path: Path, min_keypoints: int, model: str) -> tuple[list[Keypoints], Refused]:
     people, refusals = [], []
-    for row, person in enumerate(keypoints.read_openpose(path)):
+    for row, person in enumerate(keypoints.read_openpose(path, model)):
         if (person.confidence > SURE).sum() < min_keypoints:
             problem = f"fewer than {min_keypoints} keypoints with a score above {SURE}"
             refusals.append(Refusal(f"people[{row}]", "pose_keypoints_2d", problem, "lower min_keypoints"))
@@ -79,9 +78,14 @@ def _from_openpose(photo: Path, path: Path, size: int, min_keypoints: int, margi
             people.append(person)
     if not people:
         raise ValueError(f"{path}: nobody can be used: {Refused(tuple(refusals))}; detect people again")
+    return people, Refused(tuple(refusals))
+
+
+def _cropped(photo: Path, people: list[Keypoints], size: int, margin: float) -> Samples:
+    """Each person in a box around the points that are surely there."""
     boxes = torch.stack([crop.box_around(p.xy, (p.confidence > SURE).to(p.xy)) for p in people])
     found = Keypoints(torch.stack([p.xy for p in people]), torch.stack([p.confidence for p in people]))
-    samples = Samples(
+    return Samples(
         name=photo.stem,
         images=PhotoCrops([photo] * len(people), boxes, size, margin),
         keypoints=crop.crop_keypoints(found, boxes),
@@ -89,4 +93,3 @@ def _from_openpose(photo: Path, path: Path, size: int, min_keypoints: int, margi
         judge=None,
         margin=margin,
     )
-    return samples, Refused(tuple(refusals))

@@ -31,7 +31,7 @@ class HMR(ResNet):
     keys of SPIN's checkpoints: `conv1.weight`, `layer1.0...`, `fc1.weight`; nothing wears a prefix.
 
     Three backbones: `resnet50` is the published network (26,977,501 parameters, crops of 224 pixels),
-    `resnet18` is half of it (13.1 million), and `small` (3.7 million) learns on two processor cores from
+    `resnet18` is half of it (13.1 million), and `small` (3.75 million) learns on two processor cores from
     crops of 64 pixels.
 
     The published head has no nonlinearity: its two hidden layers are a factorised linear map, and a ReLU

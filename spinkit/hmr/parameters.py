@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from spinkit import files
+
 
 @dataclass(frozen=True)
 class Regression:
@@ -72,7 +74,7 @@ def read_mean_parameters(path: str | Path) -> MeanParameters:
 
     Raises:
         FileNotFoundError: without the file.
-        ValueError: when a field is missing or of another shape.
+        ValueError: when the file is damaged, or a field is missing, of another shape or not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -80,17 +82,19 @@ def read_mean_parameters(path: str | Path) -> MeanParameters:
             f"No mean parameters at {path}. SPIN's fetch_data.sh downloads them; to go on without, use "
             "hmr.mean_parameters()."
         )
-    with np.load(path) as fields:
-        read = {name: _field(path, fields, name, size) for name, size in FIELDS.items()}
+    fields = files.read_npz(path)
+    read = {name: _field(path, fields, name, size) for name, size in FIELDS.items()}
     return MeanParameters(read["pose"], read["shape"], read["cam"])
 
 
 FIELDS = {"pose": 144, "shape": 10, "cam": 3}
 
 
-def _field(path: Path, fields: np.lib.npyio.NpzFile, name: str, size: int) -> Float[Tensor, " size"]:
+def _field(path: Path, fields: dict[str, np.ndarray], name: str, size: int) -> Float[Tensor, " size"]:
     if name not in fields:
         raise ValueError(f"{path} has no field '{name}'; smpl_mean_params.npz has {', '.join(FIELDS)}")
     if fields[name].shape != (size,):
         raise ValueError(f"{path}: field '{name}' has shape {fields[name].shape}, expected ({size},)")
+    if not np.isfinite(fields[name]).all():
+        raise ValueError(f"{path}: field '{name}' holds NaN or infinity; fetch the file again")
     return torch.from_numpy(fields[name].astype(np.float32))

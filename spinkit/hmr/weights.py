@@ -47,7 +47,10 @@ def load_published(model: HMR, path: str | Path) -> None:
 
 def _read(path: str | Path) -> dict:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"No weights at {path}; data/README.md says where published weights live.")
+        raise FileNotFoundError(
+            f"No weights at {path}. torchvision's documentation links its ImageNet files, SPIN's fetch_data.sh fetches "
+            "model_checkpoint.pt; a network can also be trained from nothing."
+        )
     try:
         # SPIN's files were written on a GPU. weights_only refuses files that would run code while they load.
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -59,7 +62,7 @@ def _read(path: str | Path) -> dict:
 
 
 def _check(path: str | Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
-    """Refuses the first key that is missing, unknown or of another shape."""
+    """Refuses the first key that is missing, unknown, of another shape or not finite."""
     remedy = "is this the file of another backbone?"
     for key, value in wanted.items():
         if key not in found and not key.endswith("num_batches_tracked") and not key.startswith("init_"):
@@ -67,6 +70,8 @@ def _check(path: str | Path, wanted: dict[str, Tensor], found: dict[str, Tensor]
         if key in found and found[key].shape != value.shape:
             shapes = f"{tuple(found[key].shape)}, the network's has {tuple(value.shape)}"
             raise ValueError(f"{path}: '{key}' has shape {shapes}; {remedy}")
+        if key in found and not found[key].isfinite().all():
+            raise ValueError(f"{path}: '{key}' holds NaN or infinity; fetch the file again")
     unknown = sorted(found.keys() - wanted.keys())
     if unknown:
         raise ValueError(f"{path} has '{unknown[0]}', which the network lacks; {remedy}")

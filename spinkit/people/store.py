@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from spinkit import camera
+from spinkit import camera, files
 from spinkit.body import Body
 from spinkit.data import Samples, StoredImages, Truth
 from spinkit.keypoints import Keypoints
@@ -199,21 +199,21 @@ def _write(
 
 
 def _write_arrays(draft: Path, chunks: Iterator[Arrays], count: int, progress: bool) -> None:
-    files: dict[str, np.ndarray] = {}
+    opened: dict[str, np.ndarray] = {}
     start = 0
     with tqdm(total=count, desc="people", unit="", disable=not progress) as bar:
         for chunk in chunks:
             stop = start + len(chunk.betas)
             for field in fields(chunk):
                 part, path = getattr(chunk, field.name), draft / f"{field.name}.npy"
-                if field.name not in files:
-                    files[field.name] = np.lib.format.open_memmap(
+                if field.name not in opened:
+                    opened[field.name] = np.lib.format.open_memmap(
                         path, "w+", dtype=part.dtype, shape=(count, *part.shape[1:])
                     )
-                files[field.name][start:stop] = part
+                opened[field.name][start:stop] = part
             bar.update(stop - start)
             start = stop
-    for file in files.values():
+    for file in opened.values():
         file.flush()
 
 
@@ -223,10 +223,7 @@ def _check(folder: Path, count: int, recipe: dict) -> None:
     remedy = "give another folder, or delete this one to have it made anew"
     if not index.is_file():
         raise FileExistsError(f"{folder} exists and holds no {INDEX}, so it is no set of people; {remedy}")
-    try:
-        held = json.loads(index.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{index} is not JSON ({error}); {remedy}") from error
+    held = files.read_json(index, remedy)
     differences = _differences(held, recipe)
     if differences:
         raise ValueError(f"{index}: this folder holds other people: {'; '.join(differences)}; {remedy}")

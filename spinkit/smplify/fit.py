@@ -38,7 +38,8 @@ class Fit:
     betas: Float[Tensor, "batch 10"]
     camera: Camera
     energy: dict[str, Float[Tensor, "batch"]]
-    """Of the body stage, by term: keypoints, pose, bending, shape. Pixels squared, as weighed."""
+    """Of the body stage, by term: keypoints, pose, bending, shape, and start where the settings tie the fit to it.
+    Pixels squared, as weighed."""
     error: Float[Tensor, "batch"]
     """Robust reprojection error, px^2, a mean over the keypoints that count; infinite where `usable` is false."""
     iterations: Int[Tensor, "batch"]
@@ -69,11 +70,13 @@ class Fit:
                 values = [getattr(value, name) for value in values]
             return torch.cat(values)
 
+        # Fits of other settings may lack a term, which then costs them nothing.
+        terms = dict.fromkeys(name for fit in fits for name in fit.energy)
         return Fit(
             rotvec=join("rotvec"),
             betas=join("betas"),
             camera=Camera(join("camera", "translation"), join("camera", "focal"), join("camera", "center")),
-            energy={name: torch.cat([f.energy[name] for f in fits]) for name in fits[0].energy},
+            energy={name: torch.cat([f.energy.get(name, torch.zeros_like(f.error)) for f in fits]) for name in terms},
             error=join("error"),
             iterations=join("iterations"),
             usable=join("usable"),

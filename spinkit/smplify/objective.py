@@ -123,18 +123,19 @@ class BodyStage:
         return replace(self, view=view, translation=translation, start=start)
 
     def terms(self, unknowns: Float[Tensor, "batch 82"]) -> dict[str, Float[Tensor, "batch m"]]:
-        """The residuals by name."""
+        """The residuals by name; `start` only where the fit is tied to it."""
         rotvec, betas = unknowns[:, :72].unflatten(1, (24, 3)), unknowns[:, 72:]
         eye = torch.eye(3, dtype=unknowns.dtype, device=unknowns.device)
         rotmat = eye + hat(rotvec) @ left_jacobian(rotvec)
         points = self.layer.pose(rotmat, betas).positions() + self.translation[:, None]
         pixels = self.view.weight[..., None] * robust(self.view.error(points), self.robust_scale)
+        tie = {"start": self.start_weight * (unknowns[:, :72] - self.start)} if self.start_weight else {}
         return {
             "keypoints": pixels.flatten(1),
             "pose": self.pose_weight * priors.mixture_residual(self.prior, unknowns[:, 3:72]),
             "bending": self.bending_weight * priors.bending_residual(rotvec),
             "shape": self.shape_weight * priors.shape_residual(betas),
-            "start": self.start_weight * (unknowns[:, :72] - self.start),
+            **tie,
         }
 
     def residuals(self, unknowns: Float[Tensor, "batch 82"]) -> Float[Tensor, "batch m"]:

@@ -1,6 +1,6 @@
 """One step of the loop: regress, fit, keep the better fit, and be supervised by it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import roma
 import torch
@@ -11,7 +11,7 @@ from spinkit import camera as cameras
 from spinkit import hmr, smplify
 from spinkit.body import Body
 from spinkit.data import Batch
-from spinkit.fits import FitDictionary
+from spinkit.fits import FitDictionary, Verdict
 from spinkit.hmr import Regression
 from spinkit.keypoints import ANNOTATED, OPENPOSE, Keypoints
 from spinkit.priors import Mixture
@@ -91,41 +91,40 @@ def supervise(
     """The target of a batch: the stored fits, bettered where the new ones are better, and labels above both."""
     settings = world.settings
     rotvec, betas = fits.read(batch.key, batch.change)
-    _, old_error = smplify.judge(world.body, batch.keypoints, rotvec, betas, settings.fit)
+    judge = judging(settings.fit)
+    _, old_error = smplify.judge(world.body, batch.keypoints, rotvec, betas, judge)
     new_error = torch.full_like(old_error, torch.inf)
     updated = torch.zeros_like(old_error, dtype=torch.bool)
     if settings.mode == "loop" and number >= settings.first_fit_step:
         new = smplify.fit(world.body, world.prior, batch.keypoints, start_from(said), settings.fit)
         # Both are judged in this crop by the same rule; the camera stage's own camera would favour the new one.
-        _, judged = smplify.judge(world.body, batch.keypoints, new.rotvec, new.betas, settings.fit)
+        _, judged = smplify.judge(world.body, batch.keypoints, new.rotvec, new.betas, judge)
         new_error = torch.where(new.usable, judged, new_error)
         better = new_error < old_error
         if settings.judge == "objective":
-            ties = (tie(found, said, batch.keypoints, settings.fit) for found in (new.rotvec, rotvec))
-            better = new_error + next(ties) < old_error + next(ties)
-        updated = fits.write(
-            batch.key,
-            batch.change,
-            new.rotvec,
-            new.betas,
-            step=number,
-            before=old_error,
-            after=new_error,
-            better=better,
-        )
+            better = charge(new.rotvec, new.betas, said, batch, world) < charge(rotvec, betas, said, batch, world)
+        verdict = Verdict(old_error, new_error, better)
+        updated = fits.write(batch.key, batch.change, new.rotvec, new.betas, verdict, number)
         rotvec = torch.where(updated[:, None, None], new.rotvec, rotvec)
         betas = torch.where(updated[:, None], new.betas, betas)
     error = torch.where(updated, new_error, old_error)
     return _target(rotvec, betas, error, batch, settings), old_error, new_error, updated
 
 
-def tie(
-    rotvec: Float[Tensor, "b 24 3"], said: Regression, keypoints: Keypoints, settings: SmplifySettings
+def judging(fit: SmplifySettings) -> SmplifySettings:
+    """How fits are judged: as they are made, but with SMPLify's robust scale, for which the threshold is meant."""
+    return replace(fit, robust_scale=SmplifySettings().robust_scale)
+
+
+def charge(
+    rotvec: Float[Tensor, "b 24 3"], betas: Float[Tensor, "b 10"], said: Regression, batch: Batch, world: World
 ) -> Float[Tensor, "b"]:
-    """What the fit's `start_weight` charges a pose for its distance from the regressed one, in the errors' px^2."""
+    """What the loop's fit charges a body for missing its keypoints and for leaving the regressed pose, px^2."""
+    settings = world.settings.fit
+    _, error = smplify.judge(world.body, batch.keypoints, rotvec, betas, settings)
     away = roma.rotmat_geodesic_distance(roma.rotvec_to_rotmat(rotvec), said.rotmat)
-    seen = (smplify.counted(keypoints) > 0).sum(1).clamp(min=1)
-    return settings.start_weight**2 * away.square().sum(1) / seen
+    seen = (smplify.counted(batch.keypoints) > 0).sum(1).clamp(min=1)
+    return error + settings.start_weight**2 * away.square().sum(1) / seen
 
 
 def _target(rotvec: Tensor, betas: Tensor, error: Tensor, batch: Batch, settings: SpinSettings) -> Target:

@@ -106,6 +106,8 @@ def histogram(
             place.hist(group.clip(max=highest), edges, histtype="stepfilled", alpha=0.5, label=name + under)
         if threshold is not None:
             place.axvline(threshold, color=BLACK, linestyle="--", linewidth=1.2)
+        # Nobody is half a person.
+        place.yaxis.get_major_locator().set_params(integer=True)
         place.set(xlabel=x + (f"; the last bar holds all above {top:g}" if top is not None else ""), ylabel="people")
         place.legend()
     return figure

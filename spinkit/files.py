@@ -1,9 +1,10 @@
-"""Read the arrays of a file that somebody else made, without running anything that it names.
+"""Read files that somebody else made, without running anything that they name.
 
 The field's files are npz archives and pickles, often of Python 2 and full of chumpy objects. A pickle can call any
 function; the readers here rebuild arrays and refuse all else.
 """
 
+import json
 import pickle
 from pathlib import Path
 
@@ -119,6 +120,31 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             return {key: arrays[key] for key in arrays.files}
     except Exception as error:  # Damage surfaces as whatever zipfile, zlib or numpy stumbles over.
         raise ValueError(f"{path}: not an npz file of plain arrays ({error}). Make or download it again.") from error
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array of an npy file.
+
+    Raises:
+        ValueError: the file is damaged, of another kind, or holds Python objects.
+    """
+    try:
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not an npy file of a plain array ({error}). Make or download it again.") from error
+
+
+def read_json(path: Path, remedy: str) -> object:
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: the file is no JSON; the message ends in the remedy.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}); {remedy}") from error
 
 
 def read(path: Path) -> dict:

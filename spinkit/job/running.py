@@ -1,0 +1,161 @@
+"""A run from its first step to its results, and what it left, read again."""
+
+import json
+import platform
+import time
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from spinkit import evaluate, files, hmr, smplify, spin
+from spinkit import fits as dictionaries
+from spinkit.data import Samples
+from spinkit.fits import FitDictionary
+from spinkit.job.preparation import Prepared
+from spinkit.spin import Run, Schedule
+
+
+def begin(prepared: Prepared, device: torch.device | str = "cpu") -> Run:
+    """A run at its first step: a fresh network, and a copy of the initial fits."""
+    preset = prepared.preset
+    generator = torch.Generator().manual_seed(preset.spin.seed)
+    mean = hmr.mean_parameters(prepared.prior.mean_pose())
+    model = hmr.HMR(preset.backbone, mean, preset.dropout, generator)
+    if prepared.sources.weights:
+        hmr.load_backbone(model, Path(prepared.sources.weights))
+    model = model.to(device, memory_format=torch.channels_last)
+    copy = FitDictionary.from_arrays(prepared.fits.arrays())
+    return Run.begin(model, copy, preset.spin)
+
+
+def measure(prepared: Prepared, run: Run) -> dict[str, float]:
+    """Accuracy of network and dictionary, in millimetres: on held-out people, and on the training set's hidden truth.
+
+    MPJPE and PA-MPJPE of the 14 LSP keypoints; the former with the annotated hips' midpoint at the origin.
+    """
+    size = prepared.preset.spin.image_size
+    network = evaluate.score_model(run.model, prepared.test, prepared.body, size=size).means()
+    found = {"test_mpjpe": network["mpjpe"], "test_pa_mpjpe": network["pa_mpjpe"]}
+    judged = _judged(prepared.train)
+    if len(judged):
+        fits, truth = run.fits, prepared.train.judge[judged]
+        stored = evaluate.score_fits(prepared.body, fits.rotvec[judged], fits.betas[judged], truth).means()
+        found |= {"dictionary_mpjpe": stored["mpjpe"], "dictionary_pa_mpjpe": stored["pa_mpjpe"]}
+    return {name: 1000 * value for name, value in found.items()}
+
+
+def regress(prepared: Prepared, run: Run, keys: torch.Tensor) -> smplify.Start:
+    """What a run's network says of some held-out people, in a form that can be drawn."""
+    chosen = prepared.test.subset(keys)
+    said = evaluate.regress(run.model, chosen, size=prepared.preset.spin.image_size)
+    return spin.start_from(said)
+
+
+def truth(prepared: Prepared, keys: torch.Tensor) -> smplify.Start:
+    """The true bodies of some held-out people, under the cameras that suit their keypoints best."""
+    judge, keypoints = prepared.test.judge[keys], prepared.test.keypoints[keys]
+    camera, _ = smplify.judge(prepared.body, keypoints, judge.rotvec, judge.betas)
+    return smplify.Start(judge.rotvec, judge.betas, camera)
+
+
+def _judged(samples: Samples) -> torch.Tensor:
+    """Samples whose truth is known to the judge."""
+    if samples.judge is None:
+        return torch.zeros(0, dtype=torch.int64)
+    return samples.judge.has_smpl.nonzero()[:, 0]
+
+
+def train(prepared: Prepared, folder: Path, progress: bool = True, device: torch.device | str = "cpu") -> Run:
+    """Train into a folder, going on from its newest snapshot where one is there, and write its `summary.json`.
+
+    Raises:
+        ValueError: the folder holds a run of other settings.
+    """
+    started, preset = time.monotonic(), prepared.preset
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, prepared)
+    run = begin(prepared, device)
+    if run.resume(folder / "checkpoints"):
+        print(f"going on from step {run.steps_done} of {preset.spin.steps} in {folder}")
+    else:
+        run.history.append({"step": 0, **measure(prepared, run)})
+    schedule = Schedule(preset.judge_every, preset.save_every, folder / "checkpoints", progress)
+    run.model.train()
+    spin.train(run, prepared.train, prepared.world, schedule, lambda state: measure(prepared, state))
+    _write_results(prepared, run, folder, time.monotonic() - started)
+    return run
+
+
+def _settings(prepared: Prepared) -> dict:
+    return json.loads(json.dumps({"preset": asdict(prepared.preset), "sources": asdict(prepared.sources)}))
+
+
+def _claim(folder: Path, prepared: Prepared) -> None:
+    """Note a run's settings in its folder, or refuse a folder that holds others."""
+    note, settings = folder / "settings.json", _settings(prepared)
+    remedy = "choose another folder, or remove it"
+    if note.is_file() and files.read_json(note, remedy) != settings:
+        raise ValueError(f"{folder}: holds a run of other settings (settings.json); {remedy}")
+    note.write_text(json.dumps(settings, indent=1))
+
+
+def _write_results(prepared: Prepared, run: Run, folder: Path, seconds: float) -> None:
+    """The dictionary, the history and the summary, where people look for them."""
+    draft = folder / "summary.draft.json"
+    try:
+        np.savez_compressed(folder / "fits.npz", **run.fits.arrays())
+        (folder / "history.json").write_text(json.dumps(run.history))
+        draft.write_text(json.dumps(summary(prepared, run, seconds), indent=1))
+        # Last and at once: whoever finds a summary finds a finished run.
+        draft.replace(folder / "summary.json")
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OSError(
+            f"{folder}: results not written ({error}). The newest snapshot is whole; make room and run again."
+        ) from error
+
+
+def summary(prepared: Prepared, run: Run, seconds: float) -> dict:
+    """Settings, versions, times and every metric of a finished run."""
+    judged = [record for record in run.history if "test_pa_mpjpe" in record]
+    packages = ("torch", "numpy", "roma", "spinkit")
+    return {
+        **_settings(prepared),
+        "body": prepared.body.name,
+        "samples": {"train": len(prepared.train), "test": len(prepared.test), "few_keypoints": prepared.few_keypoints},
+        "refused": None if prepared.refused is None else prepared.refused.counts,
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "seconds": {**prepared.seconds, "train": seconds},
+        "metrics": {"initial": judged[0], "final": judged[-1]},
+        "updates": int(run.fits.updates.sum()),
+        "samples_updated": int((run.fits.updates > 0).sum()),
+    }
+
+
+def load_run(folder: str | Path) -> tuple[dict, list[dict], FitDictionary]:
+    """What a finished run left: its summary, history and dictionary.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished run.
+        ValueError: a file of it is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "summary.json").is_file():
+        raise FileNotFoundError(f"{folder}: no summary.json, so no finished run; make one with ./run train")
+    remedy = "run it again: a finished run writes it anew from its newest snapshot"
+    summary, history = (files.read_json(folder / name, remedy) for name in ("summary.json", "history.json"))
+    return summary, history, dictionaries.load(folder / "fits.npz")
+
+
+def load_model(folder: str | Path, prepared: Prepared) -> nn.Module:
+    """The trained network of a run, in evaluation mode."""
+    run = begin(prepared)
+    if not run.resume(Path(folder) / "checkpoints"):
+        raise FileNotFoundError(f"{folder}/checkpoints: no snapshot; train first: ./run train")
+    return run.model.eval()
