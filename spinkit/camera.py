@@ -76,7 +76,7 @@ def solve_translation(
     points: Float[Tensor, "*batch n 3"],
     keypoints_xy: Float[Tensor, "*batch n 2"],
     confidence: Float[Tensor, "*batch n"],
-    focal: float = FOCAL,
+    focal: Float[Tensor, "*batch"] | float = FOCAL,
     center: Float[Tensor, "*batch 2"] | None = None,
 ) -> Float[Tensor, "*batch 3"]:
     """The translation under which 3D points best explain their 2D keypoints, in closed form.
@@ -104,7 +104,8 @@ def solve_translation(
     w = confidence[..., None]
     total = w.sum(dim=-2, keepdim=True)
     share = w / total.clamp(min=torch.finfo(w.dtype).tiny)
-    ray = (keypoints_xy - center[..., None, :]) / focal
+    focal = torch.as_tensor(focal, dtype=w.dtype, device=w.device)
+    ray = (keypoints_xy - center[..., None, :]) / focal[..., None, None]
     # Per row: t_xy = ray (Z + tz) - XY. Its weighted mean gives t_xy; what is left determines tz alone.
     at_zero = ray * points[..., 2:] - points[..., :2]
     mean_ray, mean_at_zero = (share * ray).sum(dim=-2), (share * at_zero).sum(dim=-2)

@@ -160,8 +160,9 @@ class _Running:
 
     def change(self) -> Float[Tensor, "running n"]:
         """The damped step; zero where the factor failed, which lets the damping grow."""
-        diagonal = self.hessian.diagonal(dim1=1, dim2=2) + self.settings.plain
-        damped = self.hessian + torch.diag_embed(self.damping[:, None] * diagonal + self.settings.floor)
+        damped = self.hessian.clone()
+        diagonal = damped.diagonal(dim1=1, dim2=2)
+        diagonal += self.damping[:, None] * (diagonal + self.settings.plain) + self.settings.floor
         factor, failed = torch.linalg.cholesky_ex(damped)
         change = -torch.cholesky_solve(self.gradient[..., None], factor)[..., 0]
         return torch.where((failed == 0)[:, None] & change.isfinite(), change, torch.zeros_like(change))

@@ -11,7 +11,7 @@ import torch
 
 from spinkit import camera, crop, priors, smplify, solvers
 from spinkit.keypoints import Keypoints
-from spinkit.smplify import BodyStage, CameraStage, SmplifySettings, Start, View
+from spinkit.smplify import BODY_UNKNOWNS, BodyStage, CameraStage, SmplifySettings, Start, View
 
 LAST = torch.arange(25, 49)
 
@@ -44,21 +44,18 @@ def joined(starts):
     return Start(rotvec, betas, camera.crop_camera(translation))
 
 
-def body_stage(human, prior, keypoints, seen_by):
-    """The body stage of the default weights, over all 49 keypoints."""
-    s, weight = SmplifySettings(), keypoints.confidence.clone()
+def body_stage(human, prior, keypoints, seen_by, settings=None):
+    """The body stage over all 49 keypoints."""
+    weight = keypoints.confidence.clone()
     weight[:, list(smplify.IGNORED)] = 0
     return BodyStage(
         layer=human.keypoints_only(),
         prior=prior,
         view=View(keypoints.xy, weight, seen_by.focal, seen_by.center),
         translation=seen_by.translation,
-        robust_scale=s.robust_scale,
-        pose_weight=s.pose_weight,
-        bending_weight=s.bending_weight,
-        shape_weight=s.shape_weight,
-        start_weight=0.0,
         start=torch.zeros(len(weight), 72, dtype=weight.dtype),
+        near=torch.zeros(len(weight), dtype=torch.int64),
+        settings=settings or SmplifySettings(),
     )
 
 
@@ -72,30 +69,64 @@ def assert_linearized_rightly(problem, unknowns):
     torch.testing.assert_close(gradient, (jacobian.mT @ residual[..., None])[..., 0], rtol=1e-7, atol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def exact_stage(human, root):
-    """A body stage in float64, and unknowns near and far from a minimum."""
+@pytest.fixture(scope="module", params=[False, True], ids=["still camera", "moving camera"])
+def exact_stage(human, root, request):
+    """A body stage in float64 with every term, and unknowns near and far from a minimum."""
     with np.load(root / "data" / "pose_prior.npz") as file:
         prior = priors.mixture(file["means"], file["covars"], file["weights"])
     people = crowd.draw(human, 6, openpose=True)
+    settings = SmplifySettings(start_weight=20.0, turn_weight=15.0, camera_moves=request.param)
     stage = body_stage(
-        human.to(torch.float64), prior, people.keypoints.to(torch.float64), people.camera.to(torch.float64)
+        human.to(torch.float64), prior, people.keypoints.to(torch.float64), people.camera.to(torch.float64), settings
     )
     deviation = torch.tensor([0, 1e-9, 0.1, 0.1, 0.5, 1.0])[:, None]
     unknowns = torch.cat([people.rotvec.flatten(1), people.betas], dim=1)
-    stage = replace(stage, start_weight=20.0, start=unknowns[:, :72].double())
-    return stage, (unknowns + deviation * torch.randn(6, 82, generator=seeded())).double()
+    stage = replace(stage, start=unknowns[:, :72].double(), near=torch.arange(6))
+    if settings.camera_moves:
+        unknowns = torch.cat([unknowns, people.camera.translation], dim=1)
+    return stage, (unknowns + deviation * torch.randn(unknowns.shape, generator=seeded())).double()
+
+
+def without_correctives(stage):
+    layer = stage.layer
+    return replace(
+        stage,
+        layer=replace(layer, corrective_pair=layer.corrective_pair[:0], corrective_dirs=layer.corrective_dirs[..., :0]),
+    )
+
+
+def standing(unknowns):
+    still = torch.zeros_like(unknowns)
+    still[:, 0] = math.pi
+    still[:, BODY_UNKNOWNS:] = unknowns[:, BODY_UNKNOWNS:]
+    return still
 
 
 def test_the_body_stage_is_linearized_as_automatic_differentiation_does(exact_stage):
-    assert_linearized_rightly(*exact_stage)
+    stage, unknowns = exact_stage
+    assert_linearized_rightly(without_correctives(stage), unknowns)
 
 
 def test_the_body_stage_is_linearized_rightly_where_nothing_is_turned(exact_stage):
     stage, unknowns = exact_stage
-    standing = torch.zeros_like(unknowns)
-    standing[:, 0] = math.pi
-    assert_linearized_rightly(stage, standing)
+    assert_linearized_rightly(without_correctives(stage), standing(unknowns))
+
+
+@pytest.mark.parametrize("at", [lambda unknowns: unknowns, standing])
+def test_pose_correctives_are_in_the_gradient_exactly_and_nearly_in_the_hessian(exact_stage, at):
+    stage, unknowns = exact_stage
+    unknowns = at(unknowns)
+    energy, hessian, gradient = stage.linearize(unknowns)
+    leaf = unknowns.clone().requires_grad_()
+    total = stage.residuals(leaf).square().sum(1)
+    (slope,) = torch.autograd.grad(total.sum(), leaf)
+    torch.testing.assert_close(energy, total.detach(), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(2 * gradient, slope, rtol=1e-7, atol=1e-6)
+    jacobian = torch.autograd.functional.jacobian(lambda x: stage.residuals(x).sum(0), unknowns, vectorize=True)
+    jacobian = jacobian.movedim(1, 0)
+    whole = jacobian.mT @ jacobian
+    left_out = (hessian - whole).flatten(1).norm(dim=1) / whole.flatten(1).norm(dim=1)
+    assert 0 < left_out.max() < 0.05
 
 
 def test_the_camera_stage_is_linearized_as_automatic_differentiation_does():
@@ -106,7 +137,9 @@ def test_the_camera_stage_is_linearized_as_automatic_differentiation_does():
         offsets=0.3 * draw(5, 4, 3),
         pelvis=0.1 * draw(5, 3),
         depth=50 + draw(5),
+        turn=draw(5, 3),
         depth_weight=100.0,
+        turn_weight=15.0,
     )
     unknowns = torch.cat([draw(5, 3), draw(5, 2), 50 + draw(5, 1)], dim=1)
     unknowns[0, :3] = 0

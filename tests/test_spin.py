@@ -16,7 +16,7 @@ from spinkit.fits import FitDictionary
 from spinkit.hmr import Regression
 from spinkit.keypoints import Keypoints
 from spinkit.spin import Run, Schedule, SpinSettings, World
-from spinkit.spin.step import charge, keypoint_loss
+from spinkit.spin.step import keypoint_loss, leaving
 
 COUNT = 12
 QUICK = SpinSettings(steps=4, batch_size=4, image_size=64, learning_rate=3e-4)
@@ -178,17 +178,20 @@ def test_a_better_stored_fit_is_not_replaced(trial, people):
     assert target.valid.all()
 
 
-def test_leaving_the_regressed_pose_is_charged_by_the_squared_turn_as_the_fit_does(trial, people, human):
-    said, batch, settings = said_by(people, noise=0.0), batch_of(people), QUICK.fit
-    start, betas = people.judge.rotvec, people.judge.betas
-    quarter = torch.tensor([0.0, 0.25, 0.0]).expand(COUNT, 2, 3)
-    turned = start.clone()
-    turned[:, 4:6] = roma.rotvec_composition([start[:, 4:6], quarter])
+def test_leaving_the_regressed_pose_is_charged_as_the_fit_does(trial, people, prior):
+    said, batch, fit = said_by(people, noise=0.0), batch_of(people), QUICK.fit
+    start = people.judge.rotvec
+    turned, bent = start.clone(), start.clone()
+    turned[:, :1] = roma.rotvec_composition([torch.tensor([0.0, 0.25, 0.0]).expand(COUNT, 1, 3), start[:, :1]])
+    bent[:, 4:6, 1] += 0.25
+    away = (bent - start)[:, 1:].flatten(1)
+    precision = prior.precisions[priors.winner(prior, start[:, 1:].flatten(1))]
+    by_prior = 0.5 * fit.start_weight**2 * torch.einsum("bi,bij,bj->b", away, precision, away)
     seen = (smplify.counted(people.keypoints) > 0).sum(1)
-    for rotvec, expected in ((start, torch.zeros(COUNT)), (turned, settings.start_weight**2 * 2 * 0.25**2 / seen)):
-        _, error = smplify.judge(human, batch.keypoints, rotvec, betas, settings)
-        found = charge(rotvec, betas, said, batch, trial.world) - error
-        torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
+    by_turn = torch.full((COUNT,), fit.turn_weight**2 * 0.25**2)
+    for rotvec, expected in ((start, torch.zeros(COUNT)), (turned, by_turn), (bent, by_prior)):
+        found = leaving(rotvec, said, batch, trial.world)
+        torch.testing.assert_close(found, expected / seen, rtol=1e-2, atol=1e-2)
 
 
 def test_judged_by_the_objective_nearness_to_what_the_network_says_counts_too(trial, people, prior, human):
@@ -196,13 +199,13 @@ def test_judged_by_the_objective_nearness_to_what_the_network_says_counts_too(tr
     stored, betas = people.judge.rotvec, people.judge.betas
     new = smplify.fit(human, prior, batch.keypoints, spin.start_from(said), fit)
     bodies = ((stored, betas), (new.rotvec, new.betas))
-    old_charge, new_charge = (charge(*body, said, batch, trial.world) for body in bodies)
+    old_away, new_away = (leaving(body[0], said, batch, trial.world) for body in bodies)
     kept = {}
     for judge in ("reprojection", "objective"):
         dictionary = FitDictionary(stored, betas, torch.zeros(COUNT))
         world = World(human, prior, replace(QUICK, judge=judge))
         _, old_error, new_error, kept[judge] = spin.supervise(said, batch, dictionary, world, 0)
-        better = new_error < old_error if judge == "reprojection" else new_charge < old_charge
+        better = new_error < old_error if judge == "reprojection" else new_error + new_away < old_error + old_away
         assert torch.equal(kept[judge], better)
         # The history tells the errors in pixels, whoever judged.
         torch.testing.assert_close(dictionary.events().after, new_error[better])

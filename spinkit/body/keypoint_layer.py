@@ -55,34 +55,47 @@ def hat(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
 
 @dataclass(frozen=True)
 class KeypointLayer:
-    """The constants of the sum above, for `points` keypoints and the (keypoint, joint) pairs of skin."""
+    """The constants of the sum above, over the (keypoint, joint) pairs in which the joint moves the keypoint.
+
+    Four pairs in five would be zeros, and are left out. Pairs come last in every tensor, so that what is done to all of
+    them runs along memory.
+    """
 
     mass: Float[Tensor, "points"]
     """Sum of the mix's weights: one, but for regressors that were saved with rounding."""
-    arm_template: Float[Tensor, "points 24 3"]
+    point: Int[Tensor, "pairs"]
+    """The keypoint of each pair."""
+    joint: Int[Tensor, "pairs"]
+    """Its joint: one on the way from the pelvis to the keypoint."""
+    arm_template: Float[Tensor, "3 pairs"]
     """v_oj of the mean shape: bones and skin, without pose correctives."""
-    arm_shapedirs: Float[Tensor, "points 24 3 10"]
+    arm_shapedirs: Float[Tensor, "10 3 pairs"]
     """Its change with each beta."""
-    corrective_point: Int[Tensor, "pairs"]
-    """The keypoint of each pair whose skin has pose correctives."""
-    corrective_joint: Int[Tensor, "pairs"]
-    """The joint which that skin follows."""
-    corrective_dirs: Float[Tensor, "pairs 3 207"]
+    corrective_pair: Int[Tensor, "soft"]
+    """The pairs whose skin has pose correctives."""
+    corrective_dirs: Float[Tensor, "207 3 soft"]
     """Change of v_oj with the pose features, the entries of R_1..R_23 - I."""
     pelvis_template: Float[Tensor, "3"]
-    pelvis_shapedirs: Float[Tensor, "3 10"]
+    pelvis_shapedirs: Float[Tensor, "10 3"]
+    sums: Float[Tensor, "pairs sums"]
+    """Ones where a pair is part of a keypoint, and where it hangs below another pair's joint: positions and levers."""
+    turned_shapedirs: Float[Tensor, "72 points*10"]
+    """`arm_shapedirs` with zeros where there is no pair, as the matrix that takes orientations to changes."""
 
     def select(self, points: Int[Tensor, "n"]) -> "KeypointLayer":
         """The layer for some keypoints only, in the order given; the cost shrinks with their number."""
-        pair, row = (self.corrective_point[:, None] == points[None]).nonzero(as_tuple=True)
-        return replace(
-            self,
+        pair, row = (self.point[:, None] == points[None]).nonzero(as_tuple=True)
+        soft, soft_pair = (self.corrective_pair[:, None] == pair[None]).nonzero(as_tuple=True)
+        return _with_sums(
             mass=self.mass[points],
-            arm_template=self.arm_template[points],
-            arm_shapedirs=self.arm_shapedirs[points],
-            corrective_point=row,
-            corrective_joint=self.corrective_joint[pair],
-            corrective_dirs=self.corrective_dirs[pair],
+            point=row,
+            joint=self.joint[pair],
+            arm_template=self.arm_template[:, pair],
+            arm_shapedirs=self.arm_shapedirs[..., pair],
+            corrective_pair=soft_pair,
+            corrective_dirs=self.corrective_dirs[..., soft],
+            pelvis_template=self.pelvis_template,
+            pelvis_shapedirs=self.pelvis_shapedirs,
         )
 
     def to(self, *args: torch.device | torch.dtype | str) -> "KeypointLayer":
@@ -95,18 +108,29 @@ class KeypointLayer:
 
     def pose(self, rotmat: Float[Tensor, "batch 24 3 3"], betas: Float[Tensor, "batch 10"]) -> "PosedKeypoints":
         """The keypoints of bodies in given poses and shapes."""
-        batch, points = len(rotmat), len(self.arm_template)
         world = chain.world_rotations(rotmat)
-        arms = self.arm_template + (betas @ self.arm_shapedirs.reshape(-1, 10).T).reshape(batch, points, 24, 3)
-        if len(self.corrective_point):
+        arms = self.arm_template + (betas @ self.arm_shapedirs.flatten(1)).unflatten(1, (3, -1))
+        if len(self.corrective_pair):
             eye = torch.eye(3, dtype=rotmat.dtype, device=rotmat.device)
-            feature = (rotmat[:, 1:] - eye).reshape(batch, 207)
-            skin = (feature @ self.corrective_dirs.reshape(-1, 207).T).unflatten(1, (-1, 3))
-            slots = self.corrective_point * 24 + self.corrective_joint
-            arms = arms.flatten(1, 2).index_add(1, slots, skin).reshape(batch, points, 24, 3)
-        turned = torch.einsum("bjxy,bojy->bojx", world, arms)
-        pelvis = self.pelvis_template + betas @ self.pelvis_shapedirs.T
-        return PosedKeypoints(self, rotmat, world, turned, pelvis)
+            feature = (rotmat[:, 1:] - eye).flatten(1)
+            skin = (feature @ self.corrective_dirs.flatten(1)).unflatten(1, (3, -1))
+            arms = arms.index_add(2, self.corrective_pair, skin)
+        turned = (world.permute(0, 2, 3, 1)[..., self.joint] * arms[:, None]).sum(2)
+        pelvis = self.pelvis_template + betas @ self.pelvis_shapedirs
+        return PosedKeypoints(self, rotmat, world, turned @ self.sums, pelvis)
+
+
+def _with_sums(**constants: Tensor) -> KeypointLayer:
+    """A layer with the tables that follow from its pairs."""
+    point, joint, mass = constants["point"], constants["joint"], constants["mass"]
+    shapedirs = constants["arm_shapedirs"]
+    part = point[:, None] == torch.arange(len(mass), device=mass.device)
+    below = (point[:, None] == point) & chain.ancestry(mass.device)[joint][:, joint]
+    turned_shapedirs = mass.new_zeros(3, 24, len(mass), 10)
+    turned_shapedirs[:, joint, point] = shapedirs.permute(1, 2, 0)
+    return KeypointLayer(
+        **constants, sums=torch.cat([part, below], dim=1).to(mass), turned_shapedirs=turned_shapedirs.reshape(72, -1)
+    )
 
 
 def _device_of(args: tuple, tensor: Tensor) -> torch.device:
@@ -121,62 +145,87 @@ class PosedKeypoints:
     layer: KeypointLayer
     rotmat: Float[Tensor, "batch 24 3 3"]
     world: Float[Tensor, "batch 24 3 3"]
-    turned: Float[Tensor, "batch points 24 3"]
-    """G_j v_oj."""
+    summed: Float[Tensor, "batch 3 sums"]
+    """G_j v_oj, added up: for each keypoint over all its joints, and for each pair over those that its joint moves."""
     pelvis: Float[Tensor, "batch 3"]
 
     def positions(self) -> Float[Tensor, "batch points 3"]:
         """Metres; the pelvis stays where the shape puts it."""
-        return self.layer.mass[:, None] * self.pelvis[:, None] + self.turned.sum(dim=2)
+        mass = self.layer.mass
+        return mass[:, None] * self.pelvis[:, None] + self.summed[..., : len(mass)].mT
 
     def derivative(
-        self, left_jacobian: Float[Tensor, "batch 24 3 3"], rows: Float[Tensor, "batch points r 3"]
-    ) -> tuple[Float[Tensor, "batch points r 72"], Float[Tensor, "batch points r 10"]]:
-        """d(rows . x) / d(rotation vectors) and d(rows . x) / d(betas).
+        self,
+        left_jacobian: Float[Tensor, "batch 24 3 3"],
+        rows: Float[Tensor, "batch points r 3"],
+        correctives: bool = True,
+    ) -> Float[Tensor, "batch points r 82"]:
+        """d(rows . x) / d(24 rotation vectors, 10 betas).
 
         Args:
             left_jacobian: of each rotation vector, `left_jacobian`: how a change of the vector turns
                 the joint, in the parent's frame.
             rows: what to differentiate, per keypoint: the identity for x itself, or the two rows of a
                 camera's derivative, which saves a third of the work and a product.
+            correctives: False leaves out how the skin's pose correctives change, about a hundredth of the whole and
+                half of the work; `corrective_pull` gives their share of a gradient for next to nothing.
         """
-        return self._by_rotation(left_jacobian, rows), self._by_betas(rows)
+        out = self._by_rotation(left_jacobian, rows)
+        out[..., 72:] = self._by_betas(rows)
+        if correctives and len(self.layer.corrective_pair):
+            out[..., 3:72] += self._by_correctives(left_jacobian, rows)
+        return out
 
     def _by_rotation(self, left_jacobian: Tensor, rows: Tensor) -> Tensor:
-        batch, points, r = rows.shape[:3]
-        parents = [0, *chain.JOINT_PARENTS[1:]]
-        parent_world = torch.cat([torch.eye(3).to(rows).expand(batch, 1, 3, 3), self.world[:, parents[1:]]], dim=1)
-        axes = parent_world @ left_jacobian
-        below = chain.ancestry(rows.device).to(rows.dtype)
-        levers = below.T @ self.turned
-        # row . (w x L) = w . (L x row), so the cross product is taken once for all three axes.
-        moments = torch.linalg.cross(levers[:, :, None], rows[:, :, :, None].expand(-1, -1, -1, 24, -1))
-        turned = torch.einsum("borkx,bkxi->borki", moments, axes)
-        return turned.reshape(batch, points, r, 72) + self._by_correctives(left_jacobian, rows)
-
-    def _by_correctives(self, left_jacobian: Tensor, rows: Tensor) -> Tensor:
-        """The part that comes from pose correctives: the skin's own change with the pose features."""
+        """Into the first 72 of 82 columns; the others are still zero."""
         layer = self.layer
         batch, points, r = rows.shape[:3]
-        pairs = len(layer.corrective_point)
-        out = rows.new_zeros(batch, points, r, 72)
-        if not pairs:
-            return out
+        parents = list(chain.JOINT_PARENTS[1:])
+        axes = torch.cat([left_jacobian[:, :1], self.world[:, parents] @ left_jacobian[:, 1:]], dim=1)
+        axes = axes.permute(0, 2, 3, 1)[..., layer.joint]
+        levers = self.summed[..., points:]
+        # row . (w x L) = w . (L x row), so the cross product is taken once for all three axes.
+        moments = torch.linalg.cross(levers[:, None], rows.permute(0, 2, 3, 1)[..., layer.point], dim=2)
+        values = (moments[:, :, :, None] * axes[:, None]).sum(2)
+        place = torch.arange(r, device=rows.device)[:, None, None] * 82 + torch.arange(3, device=rows.device)[:, None]
+        place = (place + layer.point * (r * 82) + layer.joint * 3).flatten()
+        out = rows.new_zeros(batch, points * r * 82)
+        out.scatter_(1, place.expand(batch, -1), values.flatten(1))
+        return out.reshape(batch, points, r, 82)
+
+    def _by_betas(self, rows: Tensor) -> Tensor:
+        layer, (batch, points) = self.layer, rows.shape[:2]
+        change = self.world.permute(0, 2, 3, 1).reshape(batch, 3, 72) @ layer.turned_shapedirs
+        change = change.reshape(batch, 3, points, 10) + (layer.pelvis_shapedirs.T[:, None] * layer.mass[:, None])
+        return (rows[..., None] * change.transpose(1, 2)[:, :, None]).sum(3)
+
+    def _by_correctives(self, left_jacobian: Tensor, rows: Tensor) -> Float[Tensor, "batch points r 69"]:
+        """The part that comes from pose correctives: the skin's own change with the pose features."""
+        layer = self.layer
+        pair, dirs = layer.corrective_pair, layer.corrective_dirs.permute(2, 1, 0).contiguous()
+        point, joint = layer.point[pair], layer.joint[pair]
+        local = torch.einsum("bqrx,bqxy->bqry", rows[:, point], self.world[:, joint])
+        felt = torch.einsum("bqry,qyf->bqrf", local, dirs).unflatten(3, (23, 9))
+        change = torch.einsum("bqrkf,bkif->bqrki", felt, self._feature_change(left_jacobian)).flatten(3)
+        return change.new_zeros(*rows.shape[:3], 69).index_add(1, point, change)
+
+    def _feature_change(self, left_jacobian: Tensor) -> Float[Tensor, "batch 23 3 9"]:
+        """How the pose features of each joint change with its rotation vector."""
         # A turn by w takes R to hat(w) R: its nine entries change by w x (columns of R).
         columns = self.rotmat[:, 1:].mT
         spin = torch.linalg.cross(left_jacobian[:, 1:].mT[:, :, :, None], columns[:, :, None])
-        features = spin.mT.reshape(batch, 23, 3, 9)
-        local = torch.einsum("bqrx,bqxy->bqry", rows[:, layer.corrective_point], self.world[:, layer.corrective_joint])
-        felt = torch.einsum("bqry,qyf->bqrf", local, layer.corrective_dirs).reshape(batch, pairs, r, 23, 9)
-        change = torch.einsum("bqrkf,bkif->bqrki", felt, features).reshape(batch, pairs, r, 69)
-        out[..., 3:] = out[..., 3:].index_add(1, layer.corrective_point, change)
-        return out
+        return spin.mT.flatten(3)
 
-    def _by_betas(self, rows: Tensor) -> Tensor:
+    def corrective_pull(
+        self, left_jacobian: Float[Tensor, "batch 24 3 3"], force: Float[Tensor, "batch points 3"]
+    ) -> Float[Tensor, "batch 69"]:
+        """The pose correctives' share of the gradient that forces on the keypoints have in the 23 body rotations."""
         layer = self.layer
-        local = torch.einsum("borx,bjxy->borjy", rows, self.world).flatten(3)
-        arms = layer.arm_shapedirs.reshape(len(layer.arm_shapedirs), 72, 10)
-        return torch.einsum("born,onk->bork", local, arms) + rows @ (layer.mass[:, None, None] * layer.pelvis_shapedirs)
+        pair = layer.corrective_pair
+        # Sums of products, because batched products of single vectors are slow.
+        local = (force[:, layer.point[pair], :, None] * self.world[:, layer.joint[pair]]).sum(2)
+        felt = (local.mT.flatten(1) @ layer.corrective_dirs.flatten(1).T).reshape(-1, 23, 1, 9)
+        return (self._feature_change(left_jacobian) * felt).sum(3).flatten(1)
 
 
 def build(
@@ -208,17 +257,23 @@ def build(
 
     index = torch.tensor(points)
     mixed = (index >= 24).nonzero()[:, 0]
-    touched = skin[..., 11:].abs().flatten(2).amax(2) > 0
-    pair_point, pair_joint = touched[index[mixed] - 24].nonzero(as_tuple=True)
-    return KeypointLayer(
+    # A joint moves what hangs on it or below it.
+    touched = (arms.abs().flatten(2).amax(2) > 0)[index].to(mass)
+    point, joint = ((touched @ below) > 0).nonzero(as_tuple=True)
+    soft = torch.zeros(len(index), 24, dtype=torch.bool)
+    soft[mixed] = skin[index[mixed] - 24, ..., 11:].abs().flatten(2).amax(2) > 0
+    corrective_pair = soft[point, joint].nonzero()[:, 0]
+    soft_point, soft_joint = point[corrective_pair], joint[corrective_pair]
+    return _with_sums(
         mass=joint_mass[index].sum(1),
-        arm_template=arms[index, ..., 0],
-        arm_shapedirs=arms[index, ..., 1:],
-        corrective_point=mixed[pair_point],
-        corrective_joint=pair_joint,
-        corrective_dirs=skin[index[mixed[pair_point]] - 24, pair_joint, :, 11:],
+        point=point,
+        joint=joint,
+        arm_template=arms[index[point], joint, :, 0].T,
+        arm_shapedirs=arms[index[point], joint, :, 1:].permute(2, 1, 0),
+        corrective_pair=corrective_pair,
+        corrective_dirs=skin[index[soft_point] - 24, soft_joint, :, 11:].permute(2, 1, 0),
         pelvis_template=joint_template[0],
-        pelvis_shapedirs=joint_shapedirs[0],
+        pelvis_shapedirs=joint_shapedirs[0].T,
     )
 
 

@@ -41,14 +41,14 @@ def presets() -> dict[str, Preset]:
         missing=0.23,
     )
     small = SpinSettings(
-        steps=2400,
+        steps=5000,
         image_size=64,
         learning_rate=1e-3,
         warmup=100,
         final_learning_rate=0.02,
         bfloat16=True,
         clip_gradient=30.0,
-        first_fit_step=600,
+        first_fit_step=1500,
         point_weight=10.0,
         judge="objective",
         augmentation=Augmentation(turn_probability=0.0, scale_deviation=0.0, colour_limit=0.2),
@@ -67,7 +67,7 @@ def presets() -> dict[str, Preset]:
     tiny = replace(small, steps=12, batch_size=16, warmup=2, first_fit_step=4)
     return {
         "tiny": Preset("tiny", "small", 64, 32, studio, tiny, judge_every=6, save_every=6, tracked=8, dropout=0.0),
-        "cpu": Preset("cpu", "small", 8000, 1000, studio, small, judge_every=400, save_every=400, dropout=0.0),
+        "cpu": Preset("cpu", "small", 12_000, 1000, studio, small, judge_every=400, save_every=400, dropout=0.0),
         "gpu": Preset("gpu", "resnet50", 24_000, 2000, photos, large, judge_every=2000, save_every=2000),
         "spin2019": Preset("spin2019", "resnet50", 0, 1000, photos, published, judge_every=10_000, save_every=10_000),
     }

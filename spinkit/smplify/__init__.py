@@ -7,12 +7,13 @@
 Source: Bogo et al. 2016; the two stages and weights as in Kolotouros et al. 2019.
 """
 
-from spinkit.smplify.fit import Fit, Start, counted, fit, judge, too_few
+from spinkit.smplify.fit import Fit, Start, counted, distance_from_start, fit, judge, too_few
 from spinkit.smplify.initial import HEADINGS, covering_translation, heading_starts, initial_fits
-from spinkit.smplify.objective import BodyStage, CameraStage, View, robust, robust_derivative
+from spinkit.smplify.objective import BODY_UNKNOWNS, BodyStage, CameraStage, View, robust, robust_derivative
 from spinkit.smplify.settings import IGNORED, SmplifySettings, published
 
 __all__ = [
+    "BODY_UNKNOWNS",
     "HEADINGS",
     "IGNORED",
     "BodyStage",
@@ -23,6 +24,7 @@ __all__ = [
     "View",
     "counted",
     "covering_translation",
+    "distance_from_start",
     "fit",
     "heading_starts",
     "initial_fits",

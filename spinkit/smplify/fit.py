@@ -1,6 +1,6 @@
 """The two stages, from a start to a fit, and the judge that compares fits."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import roma
 import torch
@@ -8,11 +8,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from spinkit import camera as cameras
+from spinkit import priors
 from spinkit.body import Body, KeypointLayer
 from spinkit.camera import Camera
 from spinkit.keypoints import ANNOTATED, Keypoints
 from spinkit.priors import Mixture
-from spinkit.smplify.objective import BodyStage, CameraStage, View, robust
+from spinkit.smplify.objective import BODY_UNKNOWNS, BodyStage, CameraStage, View, robust
 from spinkit.smplify.settings import IGNORED, TORSO, TORSO_ANNOTATED, SmplifySettings
 from spinkit.solvers import Solution
 
@@ -38,8 +39,8 @@ class Fit:
     betas: Float[Tensor, "batch 10"]
     camera: Camera
     energy: dict[str, Float[Tensor, "batch"]]
-    """Of the body stage, by term: keypoints, pose, bending, shape, and start where the settings tie the fit to it.
-    Pixels squared, as weighed."""
+    """Of the body stage, by term: keypoints, pose, bending, shape; start where the settings tie the fit to it, depth
+    where the camera moves. Pixels squared, as weighed."""
     error: Float[Tensor, "batch"]
     """Robust reprojection error, px^2, a mean over the keypoints that count; infinite where `usable` is false."""
     iterations: Int[Tensor, "batch"]
@@ -135,25 +136,30 @@ def _fit_chunk(
     layer: KeypointLayer, prior: Mixture, keypoints: Keypoints, start: Start, settings: SmplifySettings
 ) -> Fit:
     turned = _camera_stage(layer, keypoints, start, settings)
-    rotvec = torch.cat([turned.unknowns[:, None, :3], start.rotvec[:, 1:]], dim=1)
     camera = Camera(turned.unknowns[:, 3:], start.camera.focal, start.camera.center)
-    stage = _body_stage(layer, prior, keypoints, camera, rotvec, settings)
-    solved = settings.body_solver(stage, torch.cat([rotvec.flatten(1), start.betas], dim=1))
-    return _record(stage, solved, turned, start, too_few(keypoints, settings), settings)
+    rotvec = torch.cat([turned.unknowns[:, None, :3], start.rotvec[:, 1:]], dim=1)
+    unknowns = torch.cat([rotvec.flatten(1), start.betas], dim=1)
+    if settings.camera_moves:
+        unknowns = torch.cat([unknowns, camera.translation], dim=1)
+    stage = _body_stage(layer, prior, keypoints, camera, start, settings)
+    return _record(stage, settings.body_solver(stage, unknowns), turned, start, too_few(keypoints, settings))
 
 
-def _record(
-    stage: BodyStage, solved: Solution, turned: Solution, start: Start, few: Tensor, settings: SmplifySettings
-) -> Fit:
-    finite = solved.unknowns.isfinite().all(1) & solved.energy.isfinite() & (turned.unknowns[:, 5] > 0)
+def _record(stage: BodyStage, solved: Solution, turned: Solution, start: Start, few: Tensor) -> Fit:
+    settings = stage.settings
+    translation = solved.unknowns[:, BODY_UNKNOWNS:] if settings.camera_moves else stage.translation
+    finite = solved.unknowns.isfinite().all(1) & solved.energy.isfinite() & (translation[:, 2] > 0)
     usable = finite & ~few
-    unknowns = torch.where(usable[:, None], solved.unknowns, torch.cat([start.rotvec.flatten(1), start.betas], dim=1))
-    translation = torch.where(usable[:, None], stage.translation, start.camera.translation)
+    begun = torch.cat([start.rotvec.flatten(1), start.betas], dim=1)
+    if settings.camera_moves:
+        begun = torch.cat([begun, start.camera.translation], dim=1)
+    unknowns = torch.where(usable[:, None], solved.unknowns, begun)
+    translation = torch.where(usable[:, None], translation, start.camera.translation)
     terms = {name: term.square() for name, term in stage.terms(unknowns).items()}
     error = _mean_error(terms["keypoints"].unflatten(1, (-1, 2)).sum(-1), stage.view.weight, settings)
     return Fit(
         rotvec=unknowns[:, :72].unflatten(1, (24, 3)),
-        betas=unknowns[:, 72:],
+        betas=unknowns[:, 72:BODY_UNKNOWNS],
         camera=Camera(translation, start.camera.focal, start.camera.center),
         energy={name: term.sum(1) for name, term in terms.items()},
         error=torch.where(usable, error, torch.full_like(error, torch.inf)),
@@ -170,6 +176,8 @@ def _mean_error(square: Tensor, weight: Tensor, settings: SmplifySettings) -> Te
 
 
 def _camera_stage(layer: KeypointLayer, keypoints: Keypoints, start: Start, settings: SmplifySettings) -> Solution:
+    if settings.camera_solver is None:
+        return _best_camera(layer, keypoints, start, settings)
     points, view = _torso(keypoints, start.camera, settings)
     rotmat = roma.rotvec_to_rotmat(start.rotvec)
     rotmat[:, 0] = torch.eye(3, dtype=rotmat.dtype, device=rotmat.device)
@@ -183,9 +191,21 @@ def _camera_stage(layer: KeypointLayer, keypoints: Keypoints, start: Start, sett
         offsets=positions - posed.pelvis[:, None],
         pelvis=posed.pelvis,
         depth=translation[:, 2],
+        turn=start.rotvec[:, 0],
         depth_weight=settings.depth_weight,
+        turn_weight=settings.turn_weight,
     )
     return settings.camera_solver(stage, torch.cat([start.rotvec[:, 0], translation], dim=1))
+
+
+def _best_camera(layer: KeypointLayer, keypoints: Keypoints, start: Start, settings: SmplifySettings) -> Solution:
+    """The start as it is, under the camera that suits it best: what is left of the camera stage without a solver."""
+    points = layer.pose(roma.rotvec_to_rotmat(start.rotvec), start.betas).positions()
+    translation = _robust_translation(points, keypoints, start.camera, settings)
+    translation = torch.where(translation[:, 2:] > 0, translation, start.camera.translation)
+    none = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+    unknowns = torch.cat([start.rotvec[:, 0], translation], dim=1)
+    return Solution(unknowns, torch.zeros_like(points[:, 0, 0]), none, none > 0)
 
 
 def _torso(keypoints: Keypoints, camera: Camera, settings: SmplifySettings) -> tuple[Tensor, View]:
@@ -203,27 +223,20 @@ def _torso(keypoints: Keypoints, camera: Camera, settings: SmplifySettings) -> t
 
 
 def _body_stage(
-    layer: KeypointLayer,
-    prior: Mixture,
-    keypoints: Keypoints,
-    camera: Camera,
-    rotvec: Tensor,
-    settings: SmplifySettings,
+    layer: KeypointLayer, prior: Mixture, keypoints: Keypoints, camera: Camera, start: Start, settings: SmplifySettings
 ) -> BodyStage:
     confidence = counted(keypoints)
     # Keypoints that nobody in the batch has cost time and change nothing.
     used = (confidence > 0).any(0).nonzero()[:, 0]
+    pose = start.rotvec.flatten(1)
     return BodyStage(
         layer=layer.select(used),
         prior=prior,
         view=View(keypoints.xy[:, used], confidence[:, used], camera.focal, camera.center),
         translation=camera.translation,
-        robust_scale=settings.robust_scale,
-        pose_weight=settings.pose_weight,
-        bending_weight=settings.bending_weight,
-        shape_weight=settings.shape_weight,
-        start_weight=settings.start_weight,
-        start=rotvec.flatten(1),
+        start=pose,
+        near=priors.winner(prior, pose[:, 3:]),
+        settings=settings,
     )
 
 
@@ -250,17 +263,38 @@ def judge(
     """
     settings = settings or SmplifySettings()
     points = body.keypoints(roma.rotvec_to_rotmat(rotvec), betas)
+    camera = cameras.crop_camera(points.new_zeros(len(points), 3))
+    camera = cameras.crop_camera(_robust_translation(points, keypoints, camera, settings))
     weight = counted(keypoints)
+    pixels = cameras.project(camera, points) - keypoints.xy
+    errors = (weight[..., None] * robust(pixels, settings.robust_scale)).square().sum(-1)
+    error = _mean_error(errors, weight, settings)
+    bad = too_few(keypoints, settings) | (camera.translation[:, 2] <= 0) | ~error.isfinite()
+    return camera, torch.where(bad, torch.full_like(error, torch.inf), error)
+
+
+def _robust_translation(
+    points: Tensor, keypoints: Keypoints, camera: Camera, settings: SmplifySettings
+) -> Float[Tensor, "batch 3"]:
+    """The translation under which points fall best on keypoints; outliers are let go of in rounds."""
     # Hips are where they are for the camera, though bodies are not fitted to them.
+    weight = counted(keypoints)
     trust = torch.cat([weight[:, : ANNOTATED.start], keypoints.confidence[:, ANNOTATED]], dim=1).square()
     bend = torch.ones_like(trust)
     for _ in range(REWEIGHTINGS):
-        translation = cameras.solve_translation(points, keypoints.xy, trust * bend)
-        camera = cameras.crop_camera(translation)
-        pixels = cameras.project(camera, points) - keypoints.xy
-        square = pixels.square().sum(-1)
+        translation = cameras.solve_translation(points, keypoints.xy, trust * bend, camera.focal, camera.center)
+        placed = replace(camera, translation=translation)
+        square = (cameras.project(placed, points) - keypoints.xy).square().sum(-1)
         bend = (settings.robust_scale**2 / (settings.robust_scale**2 + square)).square()
-    errors = (weight[..., None] * robust(pixels, settings.robust_scale)).square().sum(-1)
-    error = _mean_error(errors, weight, settings)
-    bad = too_few(keypoints, settings) | (translation[:, 2] <= 0) | ~error.isfinite()
-    return camera, torch.where(bad, torch.full_like(error, torch.inf), error)
+    return translation
+
+
+def distance_from_start(
+    prior: Mixture, start: Float[Tensor, "batch 24 3"], rotvec: Float[Tensor, "batch 24 3"], settings: SmplifySettings
+) -> Float[Tensor, "batch"]:
+    """What the objective charges poses for leaving their start: px^2, as weighed, summed over joints."""
+    turn = roma.rotvec_geodesic_distance(rotvec[:, 0], start[:, 0])
+    pose, begun = rotvec[:, 1:].flatten(1), start[:, 1:].flatten(1)
+    root = prior.roots[priors.winner(prior, begun)]
+    away = (root @ (pose - begun)[..., None])[..., 0]
+    return settings.turn_weight**2 * turn.square() + 0.5 * settings.start_weight**2 * away.square().sum(1)

@@ -1,13 +1,16 @@
 """SMPLify's objective as two problems: every term is a residual, its energy the residual's squared length.
 
-    camera stage    sum over torso |pixel error|^2 + depth_weight^2 (t_z - t_z0)^2
+    camera stage    sum over torso |pixel error|^2 + depth_weight^2 (t_z - t_z0)^2 + turn_weight^2 |turn - turn_0|^2
     body stage      sum over keypoints c^2 rho(pixel error) + pose_weight^2 P + bending_weight^2 A
-                    + shape_weight^2 |betas|^2 + start_weight^2 |pose - start|^2
+                    + shape_weight^2 |betas|^2
+                    + start_weight^2 |pose - pose_0|_P^2 + turn_weight^2 |turn - turn_0|^2
+                    and, where the camera moves, depth_weight^2 (t_z - t_z0)^2
 
-Source: Bogo et al. 2016, eq. 1-4, with the weights of SPIN's released code (Kolotouros et al. 2019). The last term is
-ours, and zero unless asked for.
+Source: Bogo et al. 2016, eq. 1-4, with the weights of SPIN's released code (Kolotouros et al. 2019). What ties a fit to
+its start (index 0), and a camera that moves with the body, are ours, and off unless asked for.
 """
 
+import math
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -17,6 +20,7 @@ from torch import Tensor
 from spinkit import priors
 from spinkit.body import KeypointLayer, hat, left_jacobian
 from spinkit.priors import Mixture
+from spinkit.smplify.settings import SmplifySettings
 
 
 def robust(error: Float[Tensor, "*batch"], scale: float) -> Float[Tensor, "*batch"]:
@@ -65,7 +69,10 @@ class CameraStage:
     pelvis: Float[Tensor, "batch 3"]
     depth: Float[Tensor, "batch"]
     """t_z at the start, which holds the depth: four points of a torso say little about it."""
+    turn: Float[Tensor, "batch 3"]
+    """The rotation vector at the start, to which `turn_weight` ties it."""
     depth_weight: float
+    turn_weight: float
 
     def select(self, rows: Int[Tensor, "k"]) -> "CameraStage":
         return replace(
@@ -74,12 +81,17 @@ class CameraStage:
             offsets=self.offsets[rows],
             pelvis=self.pelvis[rows],
             depth=self.depth[rows],
+            turn=self.turn[rows],
         )
 
     def residuals(self, unknowns: Float[Tensor, "batch 6"]) -> Float[Tensor, "batch m"]:
         _, points = self._points(unknowns)
         pixels = self.view.weight[..., None] * self.view.error(points)
-        return torch.cat([pixels.flatten(1), self.depth_weight * (unknowns[:, 5] - self.depth)[:, None]], dim=1)
+        return torch.cat([pixels.flatten(1), self._ties(unknowns)], dim=1)
+
+    def _ties(self, unknowns: Tensor) -> Tensor:
+        deeper = self.depth_weight * (unknowns[:, 5:] - self.depth[:, None])
+        return torch.cat([self.turn_weight * (unknowns[:, :3] - self.turn), deeper], dim=1)
 
     def _points(self, unknowns: Tensor) -> tuple[Tensor, Tensor]:
         jacobian = left_jacobian(unknowns[:, :3])
@@ -93,107 +105,150 @@ class CameraStage:
         by_point = weight[..., None] * self.view.error_derivative(points)
         by_turn = by_point @ (-hat(turned) @ left_jacobian(unknowns[:, None, :3]))
         jacobian = torch.cat([by_turn, by_point], dim=-1).flatten(1, 2)
+        ties, tied = self._ties(unknowns), [0, 1, 2, 5]
+        weight = ties.new_tensor([*[self.turn_weight] * 3, self.depth_weight])
         hessian = jacobian.mT @ jacobian
         gradient = (jacobian.mT @ residual[..., None])[..., 0]
-        deeper = unknowns[:, 5] - self.depth
-        hessian[:, 5, 5] += self.depth_weight**2
-        gradient[:, 5] += self.depth_weight**2 * deeper
-        return residual.square().sum(1) + self.depth_weight**2 * deeper**2, hessian, gradient
+        hessian[:, tied, tied] += weight.square()
+        gradient[:, tied] += weight * ties
+        return residual.square().sum(1) + ties.square().sum(1), hessian, gradient
+
+
+BODY_UNKNOWNS = 82
+"""24 rotation vectors and 10 betas."""
 
 
 @dataclass(frozen=True)
 class BodyStage:
-    """Unknowns: 24 rotation vectors, then 10 betas. The camera stands still."""
+    """Unknowns: 24 rotation vectors, then 10 betas; then the camera's translation, where it moves with the body."""
 
     layer: KeypointLayer
     prior: Mixture
     view: View
     """Of the keypoints that the layer gives; the weight is the confidence, which the energy sees squared."""
     translation: Float[Tensor, "batch 3"]
-    robust_scale: float
-    pose_weight: float
-    bending_weight: float
-    shape_weight: float
-    start_weight: float
+    """Of the camera: where it stands, or where it starts from."""
     start: Float[Tensor, "batch 72"]
-    """The pose at the start, to which `start_weight` ties the fit."""
+    """The pose at the start, to which `start_weight` and `turn_weight` tie the fit."""
+    near: Int[Tensor, "batch"]
+    """The prior's component that the start belongs to, in whose metric it is near or far."""
+    settings: SmplifySettings
 
     def select(self, rows: Int[Tensor, "k"]) -> "BodyStage":
-        view, translation, start = self.view.select(rows), self.translation[rows], self.start[rows]
-        return replace(self, view=view, translation=translation, start=start)
+        view, translation = self.view.select(rows), self.translation[rows]
+        return replace(self, view=view, translation=translation, start=self.start[rows], near=self.near[rows])
 
-    def terms(self, unknowns: Float[Tensor, "batch 82"]) -> dict[str, Float[Tensor, "batch m"]]:
-        """The residuals by name; `start` only where the fit is tied to it."""
-        rotvec, betas = unknowns[:, :72].unflatten(1, (24, 3)), unknowns[:, 72:]
+    def _split(self, unknowns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotation vectors, betas, and the camera's translation."""
+        rotvec, betas = unknowns[:, :72].unflatten(1, (24, 3)), unknowns[:, 72:BODY_UNKNOWNS]
+        return rotvec, betas, unknowns[:, BODY_UNKNOWNS:] if self.settings.camera_moves else self.translation
+
+    def terms(self, unknowns: Float[Tensor, "batch n"]) -> dict[str, Float[Tensor, "batch m"]]:
+        """The residuals by name; `start` and `depth` only where the settings have them."""
+        s = self.settings
+        rotvec, betas, translation = self._split(unknowns)
         eye = torch.eye(3, dtype=unknowns.dtype, device=unknowns.device)
         rotmat = eye + hat(rotvec) @ left_jacobian(rotvec)
-        points = self.layer.pose(rotmat, betas).positions() + self.translation[:, None]
-        pixels = self.view.weight[..., None] * robust(self.view.error(points), self.robust_scale)
-        tie = {"start": self.start_weight * (unknowns[:, :72] - self.start)} if self.start_weight else {}
-        return {
+        points = self.layer.pose(rotmat, betas).positions() + translation[:, None]
+        pixels = self.view.weight[..., None] * robust(self.view.error(points), s.robust_scale)
+        found = {
             "keypoints": pixels.flatten(1),
-            "pose": self.pose_weight * priors.mixture_residual(self.prior, unknowns[:, 3:72]),
-            "bending": self.bending_weight * priors.bending_residual(rotvec),
-            "shape": self.shape_weight * priors.shape_residual(betas),
-            **tie,
+            "pose": s.pose_weight * priors.mixture_residual(self.prior, unknowns[:, 3:72]),
+            "bending": s.bending_weight * priors.bending_residual(rotvec),
+            "shape": s.shape_weight * priors.shape_residual(betas),
         }
+        if s.start_weight or s.turn_weight:
+            away = unknowns[:, :72] - self.start
+            whitened = (self.prior.roots[self.near] @ away[:, 3:, None])[..., 0] / math.sqrt(2)
+            found["start"] = torch.cat([s.turn_weight * away[:, :3], s.start_weight * whitened], dim=1)
+        if s.camera_moves:
+            found["depth"] = s.depth_weight * (translation[:, 2:] - self.translation[:, 2:])
+        return found
 
-    def residuals(self, unknowns: Float[Tensor, "batch 82"]) -> Float[Tensor, "batch m"]:
+    def residuals(self, unknowns: Float[Tensor, "batch n"]) -> Float[Tensor, "batch m"]:
         return torch.cat(list(self.terms(unknowns).values()), dim=1)
 
-    def linearize(self, unknowns: Float[Tensor, "batch 82"]) -> tuple[Tensor, Tensor, Tensor]:
-        energy, jacobian, residual = self._keypoint_rows(unknowns)
-        hessian = jacobian.mT @ jacobian
-        gradient = (jacobian.mT @ residual[..., None])[..., 0]
-        for add in (self._add_pose, self._add_bending, self._add_shape, self._add_start):
+    def linearize(self, unknowns: Float[Tensor, "batch n"]) -> tuple[Tensor, Tensor, Tensor]:
+        energy, hessian, gradient = self._keypoints(unknowns)
+        for add in (self._add_pose, self._add_bending, self._add_shape, self._add_start, self._add_depth):
             energy = energy + add(unknowns, hessian, gradient)
         return energy, hessian, gradient
 
-    def _keypoint_rows(self, unknowns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        rotvec, betas = unknowns[:, :72].unflatten(1, (24, 3)), unknowns[:, 72:]
-        jacobian = left_jacobian(rotvec)
+    def _keypoints(self, unknowns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Energy, J'J and J'r of the keypoints.
+
+        J leaves out how pose correctives change, which would double its cost and hardly turn a step. J'r has all, so
+        that a fit ends where the objective is lowest and not nearby.
+        """
+        scale = self.settings.robust_scale
+        rotvec, betas, translation = self._split(unknowns)
+        turning = left_jacobian(rotvec)
         eye = torch.eye(3, dtype=unknowns.dtype, device=unknowns.device)
-        posed = self.layer.pose(eye + hat(rotvec) @ jacobian, betas)
-        points = posed.positions() + self.translation[:, None]
+        posed = self.layer.pose(eye + hat(rotvec) @ turning, betas)
+        points = posed.positions() + translation[:, None]
         error = self.view.error(points)
         weight = self.view.weight[..., None]
-        residual = (weight * robust(error, self.robust_scale)).flatten(1)
-        slope = weight * robust_derivative(error, self.robust_scale)
-        rows = slope[..., None] * self.view.error_derivative(points)
-        by_rotation, by_betas = posed.derivative(jacobian, rows)
-        derivative = torch.cat([by_rotation, by_betas], dim=-1).flatten(1, 2)
-        return residual.square().sum(1), derivative, residual
+        residual = weight * robust(error, scale)
+        rows = (weight * robust_derivative(error, scale))[..., None] * self.view.error_derivative(points)
+        jacobian = posed.derivative(turning, rows, correctives=False)
+        if self.settings.camera_moves:
+            jacobian = torch.cat([jacobian, rows], dim=-1)
+        jacobian = jacobian.flatten(1, 2)
+        gradient = (jacobian.mT @ residual.flatten(1)[..., None])[..., 0]
+        force = (residual[..., None] * rows).sum(2)
+        gradient[:, 3:72] += posed.corrective_pull(turning, force)
+        return residual.square().sum((1, 2)), jacobian.mT @ jacobian, gradient
 
     # Each adds its share to J'J and J'r of this call, which no one else holds yet, and returns its energy.
 
     def _add_pose(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-        prior, weight = self.prior, self.pose_weight**2
+        prior, weight = self.prior, self.settings.pose_weight**2
         best = priors.winner(prior, unknowns[:, 3:72])
         away = unknowns[:, 3:72] - prior.means[best]
-        precision = 0.5 * weight * prior.precisions[best]
-        pull = (precision @ away[..., None])[..., 0]
-        hessian[:, 3:72, 3:72] += precision
-        gradient[:, 3:72] += pull
-        return (away * pull).sum(1) + weight * prior.offsets[best]
+        return (
+            _add_quadratic(0.5 * weight * prior.precisions[best], away, hessian, gradient)
+            + weight * prior.offsets[best]
+        )
 
     def _add_bending(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
         index, sign = (list(column) for column in zip(*priors.BENDING, strict=True))
         sign = unknowns.new_tensor(sign)
-        square = self.bending_weight**2 * torch.exp(2 * sign * unknowns[:, index])
+        square = self.settings.bending_weight**2 * torch.exp(2 * sign * unknowns[:, index])
         hessian[:, index, index] += square
         gradient[:, index] += sign * square
         return square.sum(1)
 
     def _add_shape(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-        weight = self.shape_weight**2
-        hessian[:, range(72, 82), range(72, 82)] += weight
-        gradient[:, 72:] += weight * unknowns[:, 72:]
-        return weight * unknowns[:, 72:].square().sum(1)
+        weight, betas = self.settings.shape_weight**2, unknowns[:, 72:BODY_UNKNOWNS]
+        hessian[:, range(72, BODY_UNKNOWNS), range(72, BODY_UNKNOWNS)] += weight
+        gradient[:, 72:BODY_UNKNOWNS] += weight * betas
+        return weight * betas.square().sum(1)
 
     def _add_start(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-        if self.start_weight == 0:
+        s = self.settings
+        energy = torch.zeros_like(unknowns[:, 0])
+        if s.turn_weight:
+            turned = unknowns[:, :3] - self.start[:, :3]
+            hessian[:, range(3), range(3)] += s.turn_weight**2
+            gradient[:, :3] += s.turn_weight**2 * turned
+            energy = energy + s.turn_weight**2 * turned.square().sum(1)
+        if s.start_weight:
+            precision = 0.5 * s.start_weight**2 * self.prior.precisions[self.near]
+            energy = energy + _add_quadratic(precision, unknowns[:, 3:72] - self.start[:, 3:], hessian, gradient)
+        return energy
+
+    def _add_depth(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
+        if not self.settings.camera_moves:
             return torch.zeros_like(unknowns[:, 0])
-        weight, away = self.start_weight**2, unknowns[:, :72] - self.start
-        hessian[:, range(72), range(72)] += weight
-        gradient[:, :72] += weight * away
-        return weight * away.square().sum(1)
+        weight, deeper = self.settings.depth_weight**2, unknowns[:, -1] - self.translation[:, 2]
+        hessian[:, -1, -1] += weight
+        gradient[:, -1] += weight * deeper
+        return weight * deeper.square()
+
+
+def _add_quadratic(precision: Tensor, away: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
+    """Add the energy away' precision away of the body pose to J'J and J'r, and return it."""
+    pull = (precision @ away[..., None])[..., 0]
+    hessian[:, 3:72, 3:72] += precision
+    gradient[:, 3:72] += pull
+    return (away * pull).sum(1)

@@ -27,11 +27,18 @@ class SmplifySettings:
     shape_weight: float = 5.0
     """Multiplies the betas."""
     start_weight: float = 0.0
-    """Per radian: ties the pose to its start. Zero in SMPLify, which knows nothing of where a start comes from. A
-    regressor's answer is worth something where keypoints say nothing: in depth."""
+    """Multiplies the residual that ties the body pose to its start, in the metric of the prior's component that the
+    start belongs to. Zero in SMPLify, which knows nothing of where a start comes from. A regressor's answer is worth
+    something where keypoints say nothing: in depth."""
+    turn_weight: float = 0.0
+    """Per radian: ties the orientation of the whole body to its start, in both stages."""
     depth_weight: float = 100.0
-    """Per metre: holds the depth in the camera stage."""
-    camera_solver: Solver = field(default_factory=lambda: LevenbergMarquardt(steps=10))
+    """Per metre: holds the camera's depth wherever the camera is unknown."""
+    camera_moves: bool = False
+    """Whether the camera's translation is an unknown of the body stage too, as in neither SMPLify nor SPIN. Where it
+    stands still, a body has to bend to make up for a camera that four noisy points have placed."""
+    camera_solver: Solver | None = field(default_factory=lambda: LevenbergMarquardt(steps=10))
+    """None leaves the camera stage out: the start keeps its orientation, under the camera that suits it best."""
     body_solver: Solver = field(
         default_factory=lambda: LevenbergMarquardt(steps=40, damping=1.0, shrink=0.6, plain=3000.0)
     )
@@ -51,7 +58,7 @@ class SmplifySettings:
         for name in ("robust_scale", "min_keypoints", "chunk"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"SmplifySettings.{name} must be positive, got {getattr(self, name)}")
-        for name in ("pose_weight", "bending_weight", "shape_weight", "start_weight", "depth_weight"):
+        for name in ("pose_weight", "bending_weight", "shape_weight", "start_weight", "turn_weight", "depth_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"SmplifySettings.{name} must not be negative, got {getattr(self, name)}")
 
