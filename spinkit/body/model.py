@@ -1,6 +1,7 @@
 """The body: constants of an SMPL-format model, and the three stages from shape to skin."""
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -52,10 +53,25 @@ class Body:
         """The joint that each vertex follows most."""
         return self.weights.argmax(dim=1)
 
+    # What follows from the constants alone is computed when it is first asked for, and kept.
+
+    @cached_property
+    def _joint_template(self) -> Float[Tensor, "24 3"]:
+        return self.joint_regressor @ self.v_template
+
+    @cached_property
+    def _joint_shapedirs(self) -> Float[Tensor, "24 3 10"]:
+        return torch.einsum("jv,vck->jck", self.joint_regressor, self.shapedirs)
+
+    @cached_property
+    def _offsets(self) -> Float[Tensor, "217 coordinates"]:
+        """Shape and pose correctives as one matrix: all x, then all y, then all z, so that skinning runs along memory."""
+        return torch.cat([dirs.permute(2, 1, 0).flatten(1) for dirs in (self.shapedirs, self.posedirs)])
+
     def shaped(self, betas: Float[Tensor, "*batch 10"]) -> "Shaped":
         """First stage: the body at rest in a given shape."""
-        vertices = self.v_template + torch.einsum("vck,...k->...vc", self.shapedirs, betas)
-        return Shaped(self, vertices, self.joint_regressor @ vertices)
+        joints = self._joint_template + torch.einsum("jck,...k->...jc", self._joint_shapedirs, betas)
+        return Shaped(self, betas, joints)
 
     def vertices(
         self, rotmat: Float[Tensor, "*batch 24 3 3"], betas: Float[Tensor, "*batch 10"]
@@ -67,10 +83,7 @@ class Body:
         self, rotmat: Float[Tensor, "*batch 24 3 3"], betas: Float[Tensor, "*batch 10"]
     ) -> Float[Tensor, "*batch 24 3"]:
         """The 24 joints, metres, without the mesh."""
-        template = self.joint_regressor @ self.v_template
-        shapedirs = torch.einsum("jv,vck->jck", self.joint_regressor, self.shapedirs)
-        rest = template + torch.einsum("jck,...k->...jc", shapedirs, betas)
-        return chain.place_joints(chain.world_rotations(rotmat), rest)
+        return self.shaped(betas).posed(rotmat).joints
 
     def keypoints(
         self, rotmat: Float[Tensor, "*batch 24 3 3"], betas: Float[Tensor, "*batch 10"]
@@ -103,13 +116,22 @@ class Shaped:
     """A body at rest in its own shape."""
 
     body: Body
-    rest_vertices: Float[Tensor, "*batch vertices 3"]
+    betas: Float[Tensor, "*batch 10"]
     rest_joints: Float[Tensor, "*batch 24 3"]
+
+    @property
+    def rest_vertices(self) -> Float[Tensor, "*batch vertices 3"]:
+        """The skin at rest, metres, before any pose corrects it."""
+        return self.body.v_template + torch.einsum("vck,...k->...vc", self.body.shapedirs, self.betas)
 
     def posed(self, rotmat: Float[Tensor, "*batch 24 3 3"]) -> "Posed":
         """Second stage: joints in space. `rotmat[..., 0]` turns the whole body, the others relative to the parent."""
         world = chain.world_rotations(rotmat)
         return Posed(self, rotmat, world, chain.place_joints(world, self.rest_joints))
+
+
+SKINNED_AT_ONCE = 8
+"""Bodies whose skin is moved at a time: their blended motions, 12 numbers a vertex, then stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -123,15 +145,32 @@ class Posed:
 
     def correctives(self) -> Float[Tensor, "*batch vertices 3"]:
         """What the pose adds to the skin at rest, metres: muscles bulge, elbows keep their volume."""
-        eye = torch.eye(3, dtype=self.rotmat.dtype, device=self.rotmat.device)
-        feature = (self.rotmat[..., 1:, :, :] - eye).flatten(-3)
         posedirs = self.shaped.body.posedirs
-        return (feature @ posedirs.reshape(-1, 207).T).unflatten(-1, (len(posedirs), 3))
+        return (self._feature() @ posedirs.reshape(-1, 207).T).unflatten(-1, (len(posedirs), 3))
+
+    def _feature(self) -> Float[Tensor, "*batch 207"]:
+        eye = torch.eye(3, dtype=self.rotmat.dtype, device=self.rotmat.device)
+        return (self.rotmat[..., 1:, :, :] - eye).flatten(-3)
 
     def vertices(self) -> Float[Tensor, "*batch vertices 3"]:
         """Third stage: linear blend skinning, metres."""
-        rest = self.shaped.rest_vertices + self.correctives()
-        shift = self.joints - (self.world @ self.shaped.rest_joints[..., None])[..., 0]
-        motion = torch.cat([self.world, shift[..., None]], dim=-1).flatten(-2)
-        blended = (self.shaped.body.weights @ motion).unflatten(-1, (3, 4))
-        return (blended[..., :3] @ rest[..., None])[..., 0] + blended[..., 3]
+        body, batch = self.shaped.body, self.rotmat.shape[:-3]
+        shift = self.joints - (self.world * self.shaped.rest_joints[..., None, :]).sum(-1)
+        motion = torch.cat([self.world, shift[..., None]], dim=-1).reshape(-1, 24, 3, 4).permute(0, 2, 3, 1)
+        betas = self.shaped.betas.expand(*batch, 10)
+        change = torch.cat([betas, self._feature()], dim=-1).reshape(-1, len(body._offsets))
+        rest = (body.v_template.T.flatten() + change @ body._offsets).unflatten(1, (3, -1))
+        parts = zip(motion.split(SKINNED_AT_ONCE), rest.split(SKINNED_AT_ONCE), strict=True)
+        skin = torch.cat([_moved(some, body.weights, points) for some, points in parts])
+        return skin.mT.reshape(*batch, -1, 3)
+
+
+def _moved(
+    motion: Float[Tensor, "bodies 3 4 24"], weights: Float[Tensor, "vertices 24"], rest: Float[Tensor, "bodies 3 vertices"]
+) -> Float[Tensor, "bodies 3 vertices"]:
+    """Every vertex moved as its joints move, by their weights."""
+    blended = motion @ weights.T
+    moved = blended[:, :, 3]
+    for axis in range(3):
+        moved = moved.addcmul(blended[:, :, axis], rest[:, None, axis])
+    return moved
