@@ -168,8 +168,12 @@ class _Running:
         return torch.where((failed == 0)[:, None] & change.isfinite(), change, torch.zeros_like(change))
 
     def compact(self) -> None:
-        """Let the samples that are done leave the batch, once they are many enough."""
-        if self.active.sum() > COMPACT_BELOW * len(self.active):
+        """Let the samples that are done leave the batch, once they are many enough.
+
+        Not on a graphics card: to ask how many are left would wait for all that it has been told to do, and samples
+        that are done cost it little.
+        """
+        if self.active.is_cuda or self.active.sum() > COMPACT_BELOW * len(self.active):
             return
         self.store()
         index = self.active.nonzero()[:, 0]

@@ -16,7 +16,7 @@ from spinkit.fits import FitDictionary
 from spinkit.hmr import Regression
 from spinkit.keypoints import Keypoints
 from spinkit.spin import Run, Schedule, SpinSettings, World
-from spinkit.spin.step import keypoint_loss, leaving
+from spinkit.spin.step import charge, keypoint_loss
 
 COUNT = 12
 QUICK = SpinSettings(steps=4, batch_size=4, image_size=64, learning_rate=3e-4)
@@ -178,9 +178,9 @@ def test_a_better_stored_fit_is_not_replaced(trial, people):
     assert target.valid.all()
 
 
-def test_leaving_the_regressed_pose_is_charged_as_the_fit_does(trial, people, prior):
+def test_leaving_the_regressed_pose_is_charged_as_the_fit_does(trial, people, prior, human):
     said, batch, fit = said_by(people, noise=0.0), batch_of(people), QUICK.fit
-    start = people.judge.rotvec
+    start, betas = people.judge.rotvec, people.judge.betas
     turned, bent = start.clone(), start.clone()
     turned[:, :1] = roma.rotvec_composition([torch.tensor([0.0, 0.25, 0.0]).expand(COUNT, 1, 3), start[:, :1]])
     bent[:, 4:6, 1] += 0.25
@@ -190,7 +190,8 @@ def test_leaving_the_regressed_pose_is_charged_as_the_fit_does(trial, people, pr
     seen = (smplify.counted(people.keypoints) > 0).sum(1)
     by_turn = torch.full((COUNT,), fit.turn_weight**2 * 0.25**2)
     for rotvec, expected in ((start, torch.zeros(COUNT)), (turned, by_turn), (bent, by_prior)):
-        found = leaving(rotvec, said, batch, trial.world)
+        _, error = smplify.judge(human, batch.keypoints, rotvec, betas, fit)
+        found = charge(rotvec, betas, said, batch, trial.world) - error
         torch.testing.assert_close(found, expected / seen, rtol=1e-2, atol=1e-2)
 
 
@@ -199,13 +200,13 @@ def test_judged_by_the_objective_nearness_to_what_the_network_says_counts_too(tr
     stored, betas = people.judge.rotvec, people.judge.betas
     new = smplify.fit(human, prior, batch.keypoints, spin.start_from(said), fit)
     bodies = ((stored, betas), (new.rotvec, new.betas))
-    old_away, new_away = (leaving(body[0], said, batch, trial.world) for body in bodies)
+    old_charge, new_charge = (charge(*body, said, batch, trial.world) for body in bodies)
     kept = {}
     for judge in ("reprojection", "objective"):
         dictionary = FitDictionary(stored, betas, torch.zeros(COUNT))
         world = World(human, prior, replace(QUICK, judge=judge))
         _, old_error, new_error, kept[judge] = spin.supervise(said, batch, dictionary, world, 0)
-        better = new_error < old_error if judge == "reprojection" else new_error + new_away < old_error + old_away
+        better = new_error < old_error if judge == "reprojection" else new_charge < old_charge
         assert torch.equal(kept[judge], better)
         # The history tells the errors in pixels, whoever judged.
         torch.testing.assert_close(dictionary.events().after, new_error[better])

@@ -65,7 +65,7 @@ class Body:
 
     @cached_property
     def _offsets(self) -> Float[Tensor, "217 coordinates"]:
-        """Shape and pose correctives as one matrix: all x, then all y, then all z, so that skinning runs along memory."""
+        """Shape and pose correctives as one matrix: all x, all y, all z, so that skinning runs along memory."""
         return torch.cat([dirs.permute(2, 1, 0).flatten(1) for dirs in (self.shapedirs, self.posedirs)])
 
     def shaped(self, betas: Float[Tensor, "*batch 10"]) -> "Shaped":
@@ -131,7 +131,7 @@ class Shaped:
 
 
 SKINNED_AT_ONCE = 8
-"""Bodies whose skin is moved at a time: their blended motions, 12 numbers a vertex, then stay in the processor's cache."""
+"""Bodies whose skin is moved at a time, so that their motions, 12 numbers a vertex, stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,9 @@ class Posed:
 
 
 def _moved(
-    motion: Float[Tensor, "bodies 3 4 24"], weights: Float[Tensor, "vertices 24"], rest: Float[Tensor, "bodies 3 vertices"]
+    motion: Float[Tensor, "bodies 3 4 24"],
+    weights: Float[Tensor, "vertices 24"],
+    rest: Float[Tensor, "bodies 3 vertices"],
 ) -> Float[Tensor, "bodies 3 vertices"]:
     """Every vertex moved as its joints move, by their weights."""
     blended = motion @ weights.T

@@ -48,7 +48,7 @@ def presets() -> dict[str, Preset]:
         final_learning_rate=0.02,
         bfloat16=True,
         clip_gradient=30.0,
-        first_fit_step=1500,
+        first_fit_step=400,
         point_weight=10.0,
         judge="objective",
         augmentation=Augmentation(turn_probability=0.0, scale_deviation=0.0, colour_limit=0.2),

@@ -3,14 +3,16 @@
     fit(body, prior, keypoints, start)        two stages from a start, such as a regressor's
     initial_fits(body, prior, keypoints)      from nothing: the mean pose at several headings, the lowest energy wins
     judge(body, keypoints, rotvec, betas)     the error of any body in this crop, under its best camera
+    deviation(body, prior, keypoints, fit)    how sure a fit is of each keypoint's place, along depth and across
 
 Source: Bogo et al. 2016; the two stages and weights as in Kolotouros et al. 2019.
 """
 
-from spinkit.smplify.fit import Fit, Start, counted, distance_from_start, fit, judge, too_few
+from spinkit.smplify.fit import Fit, Start, body_stage, counted, distance_from_start, fit, judge, too_few
 from spinkit.smplify.initial import HEADINGS, covering_translation, heading_starts, initial_fits
 from spinkit.smplify.objective import BODY_UNKNOWNS, BodyStage, CameraStage, View, robust, robust_derivative
-from spinkit.smplify.settings import IGNORED, SmplifySettings, published
+from spinkit.smplify.settings import IGNORED, SmplifySettings, initial, published, quick
+from spinkit.smplify.uncertainty import Deviation, deviation
 
 __all__ = [
     "BODY_UNKNOWNS",
@@ -18,18 +20,23 @@ __all__ = [
     "IGNORED",
     "BodyStage",
     "CameraStage",
+    "Deviation",
     "Fit",
     "SmplifySettings",
     "Start",
     "View",
+    "body_stage",
     "counted",
     "covering_translation",
+    "deviation",
     "distance_from_start",
     "fit",
     "heading_starts",
+    "initial",
     "initial_fits",
     "judge",
     "published",
+    "quick",
     "robust",
     "robust_derivative",
     "too_few",

@@ -141,7 +141,7 @@ def _fit_chunk(
     unknowns = torch.cat([rotvec.flatten(1), start.betas], dim=1)
     if settings.camera_moves:
         unknowns = torch.cat([unknowns, camera.translation], dim=1)
-    stage = _body_stage(layer, prior, keypoints, camera, start, settings)
+    stage = body_stage(layer, prior, keypoints, camera, start, settings)
     return _record(stage, settings.body_solver(stage, unknowns), turned, start, too_few(keypoints, settings))
 
 
@@ -222,9 +222,16 @@ def _torso(keypoints: Keypoints, camera: Camera, settings: SmplifySettings) -> t
     return points, View(xy, weight, camera.focal, camera.center)
 
 
-def _body_stage(
+def body_stage(
     layer: KeypointLayer, prior: Mixture, keypoints: Keypoints, camera: Camera, start: Start, settings: SmplifySettings
 ) -> BodyStage:
+    """The body stage of a fit as a problem for a solver.
+
+    Args:
+        layer: of all 49 keypoints.
+        camera: where it stands, or where it starts from.
+        start: to which the settings may tie the pose.
+    """
     confidence = counted(keypoints)
     # Keypoints that nobody in the batch has cost time and change nothing.
     used = (confidence > 0).any(0).nonzero()[:, 0]

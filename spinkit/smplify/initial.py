@@ -13,7 +13,7 @@ from spinkit.body import Body
 from spinkit.keypoints import Keypoints
 from spinkit.priors import Mixture
 from spinkit.smplify.fit import Fit, Start, counted, fit
-from spinkit.smplify.settings import SmplifySettings
+from spinkit.smplify.settings import SmplifySettings, initial
 
 HEADINGS = 4
 """Starts around the vertical axis, a quarter turn apart."""
@@ -35,10 +35,11 @@ def initial_fits(
 
     Args:
         keypoints: crop pixels, (batch 49 2).
-        settings: those of the final fit. Headings are compared after `TRIAL_STEPS` Levenberg-Marquardt steps.
+        settings: those of the final fit; those of `initial` where not given. Headings are compared after `TRIAL_STEPS`
+            Levenberg-Marquardt steps.
         headings: number of starts; one repeats the mean pose that faces the camera.
     """
-    settings = settings or SmplifySettings()
+    settings = settings or initial()
     parts = []
     for i in range(0, max(1, len(keypoints.xy)), settings.chunk):
         part = keypoints[i : i + settings.chunk]

@@ -25,7 +25,7 @@ def loop_fit() -> SmplifySettings:
         start_weight=5.0,
         turn_weight=30.0,
         camera_moves=True,
-        camera_solver=None,
+        camera_solver=LevenbergMarquardt(steps=3),
         body_solver=LevenbergMarquardt(steps=3, damping=0.1, shrink=0.4, floor=1.0),
     )
 
@@ -74,7 +74,7 @@ class SpinSettings:
     with all 24 annotated the same sum: 100 x 49 / 24."""
     judge: str = "reprojection"
     """Which of two fits is better: the one with the smaller reprojection error, as in SPIN, or with `objective` the
-    one that is lower in that error and in distance from the regressed pose together, as the fit weighs it. Where many
+    one that is lower in keypoints and distance from the regressed pose together, as the fit weighs them. Where many
     keypoints are missing, a wrong pose can explain the few that are left; the network has seen the whole image."""
     betas_limit: float = 3.0
     """A fit with any beta beyond it supervises with betas of zero: no one is that unusual."""

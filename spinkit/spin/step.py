@@ -102,9 +102,7 @@ def supervise(
         new_error = torch.where(new.usable, judged, new_error)
         better = new_error < old_error
         if settings.judge == "objective":
-            better = new_error + leaving(new.rotvec, said, batch, world) < old_error + leaving(
-                rotvec, said, batch, world
-            )
+            better = charge(new.rotvec, new.betas, said, batch, world) < charge(rotvec, betas, said, batch, world)
         verdict = Verdict(old_error, new_error, better)
         updated = fits.write(batch.key, batch.change, new.rotvec, new.betas, verdict, number)
         rotvec = torch.where(updated[:, None, None], new.rotvec, rotvec)
@@ -118,11 +116,18 @@ def judging(fit: SmplifySettings) -> SmplifySettings:
     return replace(fit, robust_scale=SmplifySettings().robust_scale)
 
 
-def leaving(rotvec: Float[Tensor, "b 24 3"], said: Regression, batch: Batch, world: World) -> Float[Tensor, "b"]:
-    """What the loop's fit charges a body for leaving the regressed pose, px^2: as the error, a mean over keypoints."""
-    start = roma.rotmat_to_rotvec(said.rotmat)
-    away = smplify.distance_from_start(world.prior, start, rotvec, world.settings.fit)
-    return away / (smplify.counted(batch.keypoints) > 0).sum(1).clamp(min=1)
+def charge(
+    rotvec: Float[Tensor, "b 24 3"], betas: Float[Tensor, "b 10"], said: Regression, batch: Batch, world: World
+) -> Float[Tensor, "b"]:
+    """What the loop's fit charges a body for missing its keypoints and for leaving the regressed pose, px^2.
+
+    With the fit's own robust scale: under a larger one, a wrong body that reaches for an outlier wins over a right
+    one that lets go of it.
+    """
+    settings = world.settings.fit
+    _, error = smplify.judge(world.body, batch.keypoints, rotvec, betas, settings)
+    away = smplify.distance_from_start(world.prior, roma.rotmat_to_rotvec(said.rotmat), rotvec, settings)
+    return error + away / (smplify.counted(batch.keypoints) > 0).sum(1).clamp(min=1)
 
 
 def _target(rotvec: Tensor, betas: Tensor, error: Tensor, batch: Batch, settings: SpinSettings) -> Target:
