@@ -163,8 +163,9 @@ class _Running:
         damped = self.hessian.clone()
         diagonal = damped.diagonal(dim1=1, dim2=2)
         diagonal += self.damping[:, None] * (diagonal + self.settings.plain) + self.settings.floor
-        factor, failed = torch.linalg.cholesky_ex(damped)
-        change = -torch.cholesky_solve(self.gradient[..., None], factor)[..., 0]
+        # The upper factor, because that of the lower one is copied once more.
+        factor, failed = torch.linalg.cholesky_ex(damped, upper=True)
+        change = -torch.cholesky_solve(self.gradient[..., None], factor, upper=True)[..., 0]
         return torch.where((failed == 0)[:, None] & change.isfinite(), change, torch.zeros_like(change))
 
     def compact(self) -> None:

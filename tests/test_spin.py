@@ -16,7 +16,7 @@ from spinkit.fits import FitDictionary
 from spinkit.hmr import Regression
 from spinkit.keypoints import Keypoints
 from spinkit.spin import Run, Schedule, SpinSettings, World
-from spinkit.spin.step import charge, keypoint_loss
+from spinkit.spin.step import Bodies, charge, keypoint_loss
 
 COUNT = 12
 QUICK = SpinSettings(steps=4, batch_size=4, image_size=64, learning_rate=3e-4)
@@ -179,7 +179,7 @@ def test_a_better_stored_fit_is_not_replaced(trial, people):
 
 
 def test_leaving_the_regressed_pose_is_charged_as_the_fit_does(trial, people, prior, human):
-    said, batch, fit = said_by(people, noise=0.0), batch_of(people), QUICK.fit
+    batch, fit = batch_of(people), QUICK.fit
     start, betas = people.judge.rotvec, people.judge.betas
     turned, bent = start.clone(), start.clone()
     turned[:, :1] = roma.rotvec_composition([torch.tensor([0.0, 0.25, 0.0]).expand(COUNT, 1, 3), start[:, :1]])
@@ -191,16 +191,17 @@ def test_leaving_the_regressed_pose_is_charged_as_the_fit_does(trial, people, pr
     by_turn = torch.full((COUNT,), fit.turn_weight**2 * 0.25**2)
     for rotvec, expected in ((start, torch.zeros(COUNT)), (turned, by_turn), (bent, by_prior)):
         _, error = smplify.judge(human, batch.keypoints, rotvec, betas, fit)
-        found = charge(rotvec, betas, said, batch, trial.world) - error
+        found = charge(Bodies(rotvec, betas), start, batch.keypoints, trial.world) - error
         torch.testing.assert_close(found, expected / seen, rtol=1e-2, atol=1e-2)
 
 
 def test_judged_by_the_objective_nearness_to_what_the_network_says_counts_too(trial, people, prior, human):
     said, batch, fit = said_by(people, noise=0.2), batch_of(people), QUICK.fit
     stored, betas = people.judge.rotvec, people.judge.betas
-    new = smplify.fit(human, prior, batch.keypoints, spin.start_from(said), fit)
+    start = spin.start_from(said)
+    new = smplify.fit(human, prior, batch.keypoints, start, fit)
     bodies = ((stored, betas), (new.rotvec, new.betas))
-    old_charge, new_charge = (charge(*body, said, batch, trial.world) for body in bodies)
+    old_charge, new_charge = (charge(Bodies(*body), start.rotvec, batch.keypoints, trial.world) for body in bodies)
     kept = {}
     for judge in ("reprojection", "objective"):
         dictionary = FitDictionary(stored, betas, torch.zeros(COUNT))

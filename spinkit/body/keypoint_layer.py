@@ -115,7 +115,7 @@ class KeypointLayer:
             feature = (rotmat[:, 1:] - eye).flatten(1)
             skin = (feature @ self.corrective_dirs.flatten(1)).unflatten(1, (3, -1))
             arms = arms.index_add(2, self.corrective_pair, skin)
-        turned = (world.permute(0, 2, 3, 1)[..., self.joint] * arms[:, None]).sum(2)
+        turned = (world.permute(0, 2, 3, 1).index_select(3, self.joint) * arms[:, None]).sum(2)
         pelvis = self.pelvis_template + betas @ self.pelvis_shapedirs
         return PosedKeypoints(self, rotmat, world, turned @ self.sums, pelvis)
 
@@ -180,12 +180,13 @@ class PosedKeypoints:
         """Into the first 72 of 82 columns; the others are still zero."""
         layer = self.layer
         batch, points, r = rows.shape[:3]
-        parents = list(chain.JOINT_PARENTS[1:])
-        axes = torch.cat([left_jacobian[:, :1], self.world[:, parents] @ left_jacobian[:, 1:]], dim=1)
-        axes = axes.permute(0, 2, 3, 1)[..., layer.joint]
+        above = self.world.index_select(1, chain.tables(rows.device).parents)
+        axes = torch.cat([left_jacobian[:, :1], above @ left_jacobian[:, 1:]], dim=1)
+        axes = axes.permute(0, 2, 3, 1).index_select(3, layer.joint)
         levers = self.summed[..., points:]
         # row . (w x L) = w . (L x row), so the cross product is taken once for all three axes.
-        moments = torch.linalg.cross(levers[:, None], rows.permute(0, 2, 3, 1)[..., layer.point], dim=2)
+        pulls = rows.permute(0, 2, 3, 1).index_select(3, layer.point)
+        moments = torch.linalg.cross(levers[:, None], pulls, dim=2)
         values = (moments[:, :, :, None] * axes[:, None]).sum(2)
         place = torch.arange(r, device=rows.device)[:, None, None] * 82 + torch.arange(3, device=rows.device)[:, None]
         place = (place + layer.point * (r * 82) + layer.joint * 3).flatten()
@@ -223,7 +224,8 @@ class PosedKeypoints:
         layer = self.layer
         pair = layer.corrective_pair
         # Sums of products, because batched products of single vectors are slow.
-        local = (force[:, layer.point[pair], :, None] * self.world[:, layer.joint[pair]]).sum(2)
+        world = self.world.index_select(1, layer.joint[pair])
+        local = (force.index_select(1, layer.point[pair])[..., None] * world).sum(2)
         felt = (local.mT.flatten(1) @ layer.corrective_dirs.flatten(1).T).reshape(-1, 23, 1, 9)
         return (self._feature_change(left_jacobian) * felt).sum(3).flatten(1)
 

@@ -1,6 +1,7 @@
 """The two stages, from a start to a fit, and the judge that compares fits."""
 
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
 import roma
 import torch
@@ -92,9 +93,14 @@ class Fit:
 
 def counted(keypoints: Keypoints) -> Float[Tensor, "*batch 49"]:
     """Confidences as a fit sees them: those of `IGNORED` keypoints are zero."""
-    confidence = keypoints.confidence.clone()
-    confidence[..., list(IGNORED)] = 0
-    return confidence
+    return keypoints.confidence * _counts(keypoints.confidence.device)
+
+
+@cache
+def _counts(device: torch.device) -> Float[Tensor, "49"]:
+    ones = torch.ones(49, device=device)
+    ones[list(IGNORED)] = 0
+    return ones
 
 
 def too_few(keypoints: Keypoints, settings: SmplifySettings) -> Bool[Tensor, "*batch"]:

@@ -105,12 +105,14 @@ class CameraStage:
         by_point = weight[..., None] * self.view.error_derivative(points)
         by_turn = by_point @ (-hat(turned) @ left_jacobian(unknowns[:, None, :3]))
         jacobian = torch.cat([by_turn, by_point], dim=-1).flatten(1, 2)
-        ties, tied = self._ties(unknowns), [0, 1, 2, 5]
-        weight = ties.new_tensor([*[self.turn_weight] * 3, self.depth_weight])
+        ties = self._ties(unknowns)
         hessian = jacobian.mT @ jacobian
         gradient = (jacobian.mT @ residual[..., None])[..., 0]
-        hessian[:, tied, tied] += weight.square()
-        gradient[:, tied] += weight * ties
+        diagonal = hessian.diagonal(dim1=1, dim2=2)
+        diagonal[:, :3] += self.turn_weight**2
+        diagonal[:, 5] += self.depth_weight**2
+        gradient[:, :3] += self.turn_weight * ties[:, :3]
+        gradient[:, 5] += self.depth_weight * ties[:, 3]
         return residual.square().sum(1) + ties.square().sum(1), hessian, gradient
 
 
@@ -211,16 +213,18 @@ class BodyStage:
         )
 
     def _add_bending(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-        index, sign = (list(column) for column in zip(*priors.BENDING, strict=True))
-        sign = unknowns.new_tensor(sign)
-        square = self.settings.bending_weight**2 * torch.exp(2 * sign * unknowns[:, index])
-        hessian[:, index, index] += square
-        gradient[:, index] += sign * square
-        return square.sum(1)
+        square_sum = torch.zeros_like(unknowns[:, 0])
+        diagonal = hessian.diagonal(dim1=1, dim2=2)
+        for index, sign in priors.BENDING:
+            square = self.settings.bending_weight**2 * torch.exp(2 * sign * unknowns[:, index])
+            diagonal[:, index] += square
+            gradient[:, index] += sign * square
+            square_sum += square
+        return square_sum
 
     def _add_shape(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
         weight, betas = self.settings.shape_weight**2, unknowns[:, 72:BODY_UNKNOWNS]
-        hessian[:, range(72, BODY_UNKNOWNS), range(72, BODY_UNKNOWNS)] += weight
+        hessian.diagonal(dim1=1, dim2=2)[:, 72:BODY_UNKNOWNS] += weight
         gradient[:, 72:BODY_UNKNOWNS] += weight * betas
         return weight * betas.square().sum(1)
 
@@ -229,7 +233,7 @@ class BodyStage:
         energy = torch.zeros_like(unknowns[:, 0])
         if s.turn_weight:
             turned = unknowns[:, :3] - self.start[:, :3]
-            hessian[:, range(3), range(3)] += s.turn_weight**2
+            hessian.diagonal(dim1=1, dim2=2)[:, :3] += s.turn_weight**2
             gradient[:, :3] += s.turn_weight**2 * turned
             energy = energy + s.turn_weight**2 * turned.square().sum(1)
         if s.start_weight:

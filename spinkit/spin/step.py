@@ -15,7 +15,7 @@ from spinkit.fits import FitDictionary, Verdict
 from spinkit.hmr import Regression
 from spinkit.keypoints import ANNOTATED, OPENPOSE, Keypoints
 from spinkit.priors import Mixture
-from spinkit.smplify import SmplifySettings
+from spinkit.smplify import Fit, SmplifySettings, Start
 from spinkit.spin.settings import SpinSettings
 
 LEAST_SCALE = 0.1
@@ -91,24 +91,48 @@ def supervise(
     """The target of a batch: the stored fits, bettered where the new ones are better, and labels above both."""
     settings = world.settings
     rotvec, betas = fits.read(batch.key, batch.change)
-    judge = judging(settings.fit)
-    _, old_error = smplify.judge(world.body, batch.keypoints, rotvec, betas, judge)
-    new_error = torch.full_like(old_error, torch.inf)
-    updated = torch.zeros_like(old_error, dtype=torch.bool)
     if settings.mode == "loop" and number >= settings.first_fit_step:
-        new = smplify.fit(world.body, world.prior, batch.keypoints, start_from(said), settings.fit)
-        # Both are judged in this crop by the same rule; the camera stage's own camera would favour the new one.
-        _, judged = smplify.judge(world.body, batch.keypoints, new.rotvec, new.betas, judge)
-        new_error = torch.where(new.usable, judged, new_error)
-        better = new_error < old_error
-        if settings.judge == "objective":
-            better = charge(new.rotvec, new.betas, said, batch, world) < charge(rotvec, betas, said, batch, world)
-        verdict = Verdict(old_error, new_error, better)
+        start = start_from(said)
+        new = smplify.fit(world.body, world.prior, batch.keypoints, start, settings.fit)
+        verdict = _compare(Bodies(rotvec, betas), new, start, batch, world)
         updated = fits.write(batch.key, batch.change, new.rotvec, new.betas, verdict, number)
         rotvec = torch.where(updated[:, None, None], new.rotvec, rotvec)
         betas = torch.where(updated[:, None], new.betas, betas)
+        old_error, new_error = verdict.before, verdict.after
+    else:
+        _, old_error = smplify.judge(world.body, batch.keypoints, rotvec, betas, judging(settings.fit))
+        new_error = torch.full_like(old_error, torch.inf)
+        updated = torch.zeros_like(old_error, dtype=torch.bool)
     error = torch.where(updated, new_error, old_error)
     return _target(rotvec, betas, error, batch, settings), old_error, new_error, updated
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """Poses and shapes, turned into the crops of a batch."""
+
+    rotvec: Float[Tensor, "b 24 3"]
+    betas: Float[Tensor, "b 10"]
+
+
+def _compare(stored: Bodies, new: Fit, start: Start, batch: Batch, world: World) -> Verdict:
+    """Which of two fits of every sample is better.
+
+    Both are judged in this crop by the same rule; the camera stage's own camera would favour the new one. All are
+    judged at once, since twice as many hardly take longer.
+    """
+    settings = world.settings
+    twice = torch.arange(len(new), device=new.rotvec.device).repeat(2)
+    keypoints = batch.keypoints[twice]
+    rotvec, betas = torch.cat([stored.rotvec, new.rotvec]), torch.cat([stored.betas, new.betas])
+    _, error = smplify.judge(world.body, keypoints, rotvec, betas, judging(settings.fit))
+    before, after = error.chunk(2)
+    after = torch.where(new.usable, after, torch.full_like(after, torch.inf))
+    better = after < before
+    if settings.judge == "objective":
+        old_charge, new_charge = charge(Bodies(rotvec, betas), start.rotvec[twice], keypoints, world).chunk(2)
+        better = new.usable & (new_charge < old_charge)
+    return Verdict(before, after, better)
 
 
 def judging(fit: SmplifySettings) -> SmplifySettings:
@@ -116,18 +140,16 @@ def judging(fit: SmplifySettings) -> SmplifySettings:
     return replace(fit, robust_scale=SmplifySettings().robust_scale)
 
 
-def charge(
-    rotvec: Float[Tensor, "b 24 3"], betas: Float[Tensor, "b 10"], said: Regression, batch: Batch, world: World
-) -> Float[Tensor, "b"]:
-    """What the loop's fit charges a body for missing its keypoints and for leaving the regressed pose, px^2.
+def charge(bodies: Bodies, start: Float[Tensor, "b 24 3"], keypoints: Keypoints, world: World) -> Float[Tensor, "b"]:
+    """What the loop's fit charges bodies for missing their keypoints and for leaving the regressed pose, px^2.
 
     With the fit's own robust scale: under a larger one, a wrong body that reaches for an outlier wins over a right
     one that lets go of it.
     """
     settings = world.settings.fit
-    _, error = smplify.judge(world.body, batch.keypoints, rotvec, betas, settings)
-    away = smplify.distance_from_start(world.prior, roma.rotmat_to_rotvec(said.rotmat), rotvec, settings)
-    return error + away / (smplify.counted(batch.keypoints) > 0).sum(1).clamp(min=1)
+    _, error = smplify.judge(world.body, keypoints, bodies.rotvec, bodies.betas, settings)
+    away = smplify.distance_from_start(world.prior, start, bodies.rotvec, settings)
+    return error + away / (smplify.counted(keypoints) > 0).sum(1).clamp(min=1)
 
 
 def _target(rotvec: Tensor, betas: Tensor, error: Tensor, batch: Batch, settings: SpinSettings) -> Target:
@@ -143,11 +165,11 @@ def _target(rotvec: Tensor, betas: Tensor, error: Tensor, batch: Batch, settings
     return Target(roma.rotvec_to_rotmat(rotvec), betas, valid)
 
 
-def start_from(said: Regression) -> smplify.Start:
+def start_from(said: Regression) -> Start:
     """A fit's start from what the network said. Betas are held within what bodies come in."""
     scale = said.weak[:, :1].clamp(min=LEAST_SCALE)
     camera = cameras.from_weak(torch.cat([scale, said.weak[:, 1:]], dim=1))
-    return smplify.Start(roma.rotmat_to_rotvec(said.rotmat), said.betas.clamp(-3, 3), camera)
+    return Start(roma.rotmat_to_rotvec(said.rotmat), said.betas.clamp(-3, 3), camera)
 
 
 def losses(said: Regression, target: Target, batch: Batch, world: World) -> dict[str, Tensor]:
