@@ -102,15 +102,26 @@ def load(path: str | Path | None = None) -> Mixture:
     return mixture(means, covars, weights).to(torch.float32)
 
 
+def charges(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Float[Tensor, "*batch m"]:
+    """The energy of each pose by each component alone; the prior's is the lowest of them."""
+    whitened = torch.einsum("mij,...mj->...mi", prior.roots, body_pose[..., None, :] - prior.means)
+    return 0.5 * whitened.square().sum(-1) + prior.offsets
+
+
 def winner(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Int[Tensor, "*batch"]:
     """The component that explains each pose best."""
-    whitened = torch.einsum("mij,...mj->...mi", prior.roots, body_pose[..., None, :] - prior.means)
-    return (0.5 * whitened.square().sum(-1) + prior.offsets).argmin(-1)
+    return charges(prior, body_pose).argmin(-1)
 
 
-def mixture_residual(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Float[Tensor, "*batch 70"]:
-    """Residual of the pose prior; its squared length is P. The gradient flows through the winner only."""
-    best = winner(prior, body_pose.detach())
+def mixture_residual(
+    prior: Mixture, body_pose: Float[Tensor, "*batch 69"], component: Int[Tensor, "*batch"] | None = None
+) -> Float[Tensor, "*batch 70"]:
+    """Residual of the pose prior; its squared length is P. The gradient flows through one component only.
+
+    Args:
+        component: of each pose; the winner where not given.
+    """
+    best = winner(prior, body_pose.detach()) if component is None else component
     whitened = (prior.roots[best] @ (body_pose - prior.means[best])[..., None])[..., 0]
     return torch.cat([whitened / math.sqrt(2), prior.offsets[best].sqrt()[..., None]], dim=-1)
 

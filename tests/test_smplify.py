@@ -384,3 +384,31 @@ def test_fits_are_chosen_and_picked_by_sample(human, prior):
 def test_settings_that_make_no_sense_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf"SmplifySettings\.{field} must"):
         SmplifySettings(**{field: value})
+
+
+def test_a_rival_component_is_tried_and_never_raises_the_energy(human, prior):
+    people = crowd.draw(human, 160)
+    noise = 0.15 * torch.randn(160, 24, 3, generator=seeded())
+    start = Start(people.rotvec + noise, torch.zeros(160, 10), people.camera)
+    alone = smplify.fit(human, prior, people.keypoints, start, replace(smplify.quick(), rival_gap=0.0))
+    tried = smplify.fit(human, prior, people.keypoints, start, replace(smplify.quick(), rival_gap=300.0))
+    assert (tried.total <= alone.total * (1 + 1e-5)).all()
+    won = tried.total < alone.total * (1 - 1e-3)
+    assert won.any() and not won.all()
+    # Some that were better off in the other valley are in it now.
+    before, after = (priors.winner(prior, fit.rotvec[:, 1:].flatten(1)) for fit in (alone, tried))
+    assert (before != after)[won].any() and torch.equal(
+        before[tried.total == alone.total], after[tried.total == alone.total]
+    )
+
+
+def test_a_fit_held_to_a_component_is_charged_by_that_component(human, prior):
+    people = crowd.draw(human, 8)
+    stage = body_stage(human, prior, people.keypoints, people.camera)
+    unknowns = torch.cat([people.rotvec.flatten(1), people.betas], dim=1)
+    each = [replace(stage, component=torch.full((8,), k)).terms(unknowns)["pose"].square().sum(1) for k in range(8)]
+    free = stage.terms(unknowns)["pose"].square().sum(1)
+    torch.testing.assert_close(torch.stack(each).amin(0), free)
+    torch.testing.assert_close(
+        torch.stack(each, 1), stage.settings.pose_weight**2 * priors.charges(prior, unknowns[:, 3:72])
+    )

@@ -16,7 +16,7 @@ from spinkit.keypoints import ANNOTATED, Keypoints
 from spinkit.priors import Mixture
 from spinkit.smplify.objective import BODY_UNKNOWNS, BodyStage, CameraStage, View, robust
 from spinkit.smplify.settings import IGNORED, TORSO, TORSO_ANNOTATED, SmplifySettings
-from spinkit.solvers import Solution
+from spinkit.solvers import LevenbergMarquardt, Solution
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,33 @@ def _fit_chunk(
     if settings.camera_moves:
         unknowns = torch.cat([unknowns, camera.translation], dim=1)
     stage = body_stage(layer, prior, keypoints, camera, start, settings)
-    return _record(stage, settings.body_solver(stage, unknowns), turned, start, too_few(keypoints, settings))
+    solved = _against_rivals(stage, settings.body_solver(stage, unknowns))
+    return _record(stage, solved, turned, start, too_few(keypoints, settings))
+
+
+RIVAL_SOLVER = LevenbergMarquardt(steps=5, damping=0.1, shrink=0.4, plain=3000.0)
+"""From the end of one valley into the next; it is near."""
+
+
+def _against_rivals(stage: BodyStage, solved: Solution) -> Solution:
+    """Where the prior's second component is close behind, see whether its valley is lower."""
+    gap = stage.settings.rival_gap
+    if not gap or len(stage.prior.means) < 2:
+        return solved
+    charge = stage.settings.pose_weight**2 * priors.charges(stage.prior, solved.unknowns[:, 3:72])
+    lowest, component = charge.topk(2, dim=1, largest=False)
+    rows = (lowest[:, 1] - lowest[:, 0] < gap).nonzero()[:, 0]
+    some = stage.select(rows)
+    tried = RIVAL_SOLVER(replace(some, component=component[rows, 1]), solved.unknowns[rows])
+    energy = some.residuals(tried.unknowns).square().sum(1)
+    better = energy < solved.energy[rows]
+    won = rows[better]
+    return Solution(
+        unknowns=solved.unknowns.index_copy(0, won, tried.unknowns[better]),
+        energy=solved.energy.index_copy(0, won, energy[better]),
+        iterations=solved.iterations.index_add(0, rows, tried.iterations),
+        converged=solved.converged,
+    )
 
 
 def _record(stage: BodyStage, solved: Solution, turned: Solution, start: Start, few: Tensor) -> Fit:

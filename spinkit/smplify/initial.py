@@ -44,7 +44,8 @@ def initial_fits(
     for i in range(0, max(1, len(keypoints.xy)), settings.chunk):
         part = keypoints[i : i + settings.chunk]
         starts = heading_starts(body, prior, part, headings)
-        short = replace(settings, body_solver=replace(SmplifySettings().body_solver, steps=TRIAL_STEPS))
+        trial_solver = replace(SmplifySettings().body_solver, steps=TRIAL_STEPS)
+        short = replace(settings, body_solver=trial_solver, rival_gap=0.0)
         trials = [fit(body, prior, part, start, short) for start in starts]
         best = trials[0]
         for trial in trials[1:]:

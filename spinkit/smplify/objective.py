@@ -135,10 +135,13 @@ class BodyStage:
     near: Int[Tensor, "batch"]
     """The prior's component that the start belongs to, in whose metric it is near or far."""
     settings: SmplifySettings
+    component: Int[Tensor, "batch"] | None = None
+    """The prior's component that each sample is held to; None for whichever explains the pose best."""
 
     def select(self, rows: Int[Tensor, "k"]) -> "BodyStage":
-        view, translation = self.view.select(rows), self.translation[rows]
-        return replace(self, view=view, translation=translation, start=self.start[rows], near=self.near[rows])
+        per_sample = ("translation", "start", "near", "component")
+        chosen = {name: getattr(self, name)[rows] for name in per_sample if getattr(self, name) is not None}
+        return replace(self, view=self.view.select(rows), **chosen)
 
     def _split(self, unknowns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotation vectors, betas, and the camera's translation."""
@@ -155,7 +158,7 @@ class BodyStage:
         pixels = self.view.weight[..., None] * robust(self.view.error(points), s.robust_scale)
         found = {
             "keypoints": pixels.flatten(1),
-            "pose": s.pose_weight * priors.mixture_residual(self.prior, unknowns[:, 3:72]),
+            "pose": s.pose_weight * priors.mixture_residual(self.prior, unknowns[:, 3:72], self.component),
             "bending": s.bending_weight * priors.bending_residual(rotvec),
             "shape": s.shape_weight * priors.shape_residual(betas),
         }
@@ -205,7 +208,7 @@ class BodyStage:
 
     def _add_pose(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
         prior, weight = self.prior, self.settings.pose_weight**2
-        best = priors.winner(prior, unknowns[:, 3:72])
+        best = priors.winner(prior, unknowns[:, 3:72]) if self.component is None else self.component
         away = unknowns[:, 3:72] - prior.means[best]
         return (
             _add_quadratic(0.5 * weight * prior.precisions[best], away, hessian, gradient)

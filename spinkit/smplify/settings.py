@@ -43,6 +43,10 @@ class SmplifySettings:
         default_factory=lambda: LevenbergMarquardt(steps=40, damping=1.0, shrink=0.6, plain=3000.0)
     )
     """Cautious first steps: bold ones cross into the valleys of other poses, which end higher more often than not."""
+    rival_gap: float = 0.0
+    """px^2: where the component of the pose prior that explains a fit second best is no farther behind the best, the
+    fit is tried from there with that component too, and the lower energy wins. Each component has a valley of its own,
+    and a bold step lands in the next one, not in the lowest."""
     min_keypoints: int = 6
     """A sample with fewer keypoints that count is not fitted; it is returned as it came, and flagged."""
     hips_in_camera_stage: bool = True
@@ -58,7 +62,15 @@ class SmplifySettings:
         for name in ("robust_scale", "min_keypoints", "chunk"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"SmplifySettings.{name} must be positive, got {getattr(self, name)}")
-        for name in ("pose_weight", "bending_weight", "shape_weight", "start_weight", "turn_weight", "depth_weight"):
+        for name in (
+            "pose_weight",
+            "bending_weight",
+            "shape_weight",
+            "start_weight",
+            "turn_weight",
+            "depth_weight",
+            "rival_gap",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"SmplifySettings.{name} must not be negative, got {getattr(self, name)}")
 
@@ -87,6 +99,7 @@ def quick() -> SmplifySettings:
         camera_moves=True,
         camera_solver=LevenbergMarquardt(steps=3),
         body_solver=LevenbergMarquardt(steps=12, damping=1.0, shrink=0.4, plain=3000.0),
+        rival_gap=150.0,
     )
 
 
