@@ -6,9 +6,12 @@ function; the readers here rebuild arrays and refuse all else.
 
 import json
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 
 SAFE_GLOBALS = {
     ("numpy", "ndarray"),
@@ -27,19 +30,19 @@ SAFE_GLOBALS = {
 """What an honest pickle of arrays needs in order to rebuild them: nothing here can act."""
 
 OLD_MODULES = {"copy_reg": "copyreg", "__builtin__": "builtins"}
-SPARSE = {"csc_matrix", "csr_matrix", "coo_matrix"}
 
 
 class _Inert:
-    """Stands in for any chumpy class: it remembers the pickled state and computes nothing."""
+    """Stands in for a class that is not loaded: it remembers the pickled state and computes nothing."""
 
-    chumpy_name = "?"
+    original = "?"
+    state: object = None
 
     def __new__(cls, *args, **kwargs):
         return object.__new__(cls)
 
     def __init__(self, *args, **kwargs):
-        self.state = {}
+        pass
 
     def __setstate__(self, state):
         # Python 2 objects with slots pickle a pair whose second part is the dictionary.
@@ -53,34 +56,80 @@ class _ArrayUnpickler(pickle.Unpickler):
         module = OLD_MODULES.get(module, module).replace("numpy.core", "numpy._core")
         if (module, name) in SAFE_GLOBALS:
             return super().find_class(module, name)
-        if module.startswith("scipy.sparse") and name in SPARSE:
-            import scipy.sparse
-
-            return getattr(scipy.sparse, name)
-        if module.split(".")[0] == "chumpy":
-            return type("Inert" + name, (_Inert,), {"chumpy_name": f"{module}.{name}"})
+        sparse = module.split(".")[:2] == ["scipy", "sparse"] and name in BUILDERS
+        if sparse or module.split(".")[0] == "chumpy":
+            return type("Inert" + name, (_Inert,), {"original": f"{module}.{name}"})
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
 
 
-def as_array(value, path: Path, key: str) -> np.ndarray:
-    """The plain array behind a dense, sparse or chumpy value."""
-    if isinstance(value, _Inert):
-        state = value.state if isinstance(value.state, dict) else {}
-        if "x" in state:
-            return as_array(state["x"], path, key)
-        if value.chumpy_name.endswith(".Select"):
-            base = as_array(state["a"], path, key)
-            return base.ravel()[np.asarray(state["idxs"])].reshape(state["preferred_shape"])
+def as_array(value: object, path: Path, key: str) -> np.ndarray:
+    """The plain array behind a dense, sparse or chumpy value of a file's field.
+
+    Raises:
+        ValueError: the field holds something else, or its parts do not fit each other.
+    """
+    try:
+        array = _plain(value)
+    except _ExpressionError as error:
         raise ValueError(
-            f"{path}: field '{key}' is a {value.chumpy_name} expression, not a stored array. "
+            f"{path}: field '{key}' is a {error} expression, not a stored array. "
             "Save the file once with chumpy installed as plain arrays (np.savez), and load that file."
-        )
-    if hasattr(value, "toarray"):
-        value = value.toarray()
-    array = np.asarray(value)
+        ) from error
+    except Exception as error:  # Damage surfaces as whatever numpy or scipy stumbles over.
+        raise ValueError(f"{path}: field '{key}' is damaged ({error!r}). Download the file again.") from error
     if array.dtype.hasobject:
-        raise ValueError(f"{path}: field '{key}' holds Python objects; arrays are expected.")
+        raise ValueError(
+            f"{path}: field '{key}' holds Python objects; arrays are expected. "
+            "Use the file as its authors distribute it."
+        )
     return array
+
+
+class _ExpressionError(Exception):
+    """A chumpy node whose value would have to be computed."""
+
+
+def _plain(value: object) -> np.ndarray:
+    if isinstance(value, _Inert):
+        build = BUILDERS.get(value.original.split(".")[-1])
+        if build is None:
+            raise _ExpressionError(value.original)
+        return build(value.state)
+    array = np.asarray(value)
+    # numpy saves what it does not know, such as a sparse matrix, as an array of one object.
+    return _plain(array.item()) if array.dtype == object and array.shape == () and array.item() is not None else array
+
+
+def _selected(state: dict) -> np.ndarray:
+    """chumpy's way to keep ten of many shapes: those entries of the flattened array."""
+    chosen = _plain(state["a"]).ravel()[np.asarray(state["idxs"])]
+    return chosen.reshape(state["preferred_shape"]) if "preferred_shape" in state else chosen
+
+
+# Sparse matrices are built anew: scipy trusts the indices of a pickled one, and wrong ones write beside the array.
+def _compressed(make: Callable, state: dict) -> np.ndarray:
+    matrix = make((state["data"], state["indices"], state["indptr"]), state["_shape"])
+    matrix.check_format(full_check=True)
+    return matrix.toarray()
+
+
+def _coordinates(state: dict) -> np.ndarray:
+    # Since 2024 scipy keeps rows and columns in a pair.
+    places = state["coords"] if "coords" in state else (state["row"], state["col"])
+    return scipy.sparse.coo_matrix((state["data"], places), state["_shape"]).toarray()
+
+
+SPARSE = {
+    "csc": partial(_compressed, scipy.sparse.csc_matrix),
+    "csr": partial(_compressed, scipy.sparse.csr_matrix),
+    "coo": _coordinates,
+}
+BUILDERS = {f"{layout}_{kind}": build for layout, build in SPARSE.items() for kind in ("matrix", "array")} | {
+    "Ch": lambda state: _plain(state["x"]),
+    "Select": _selected,
+    "Reshape": lambda state: _plain(state["a"]).reshape(state["newshape"]),
+}
+"""How the array behind a stand-in is put together, by the name of the class that it stands for."""
 
 
 def read_pickle(path: Path) -> dict:
@@ -90,7 +139,7 @@ def read_pickle(path: Path) -> dict:
         path: the .pkl file.
 
     Returns:
-        name -> array, sparse matrix, or an inert stand-in for a chumpy object.
+        name -> array, or an inert stand-in for a sparse matrix or a chumpy object, which `as_array` understands.
 
     Raises:
         ValueError: the file is no pickle, is damaged, names anything but array builders (that is then
@@ -114,12 +163,29 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the file is no archive, is damaged, or holds Python objects.
     """
+    return _read_archive(path, lambda archive, key: archive[key])
+
+
+def _read_archive(path: Path, entry: Callable) -> dict[str, np.ndarray]:
     try:
         # Opened here, because numpy leaves a damaged file open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {key: entry(archive, key) for key in archive.files}
     except Exception as error:  # Damage surfaces as whatever zipfile, zlib or numpy stumbles over.
         raise ValueError(f"{path}: not an npz file of plain arrays ({error}). Make or download it again.") from error
+
+
+def _entry_or_stand_in(archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+    """An array; of one that numpy had to pickle, such as a sparse matrix, what the safe reader makes of it."""
+    try:
+        return archive[key]
+    except ValueError:
+        with archive.zip.open(f"{key}.npy") as file:
+            version = np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file) if version == (1, 0) else np.lib.format.read_array_header_2_0(
+                file
+            )
+            return _ArrayUnpickler(file, encoding="latin1").load()
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -148,5 +214,5 @@ def read_json(path: Path, remedy: str) -> object:
 
 
 def read(path: Path) -> dict:
-    """The content of an .npz file, or of a pickle of arrays under any other ending."""
-    return read_npz(path) if path.suffix == ".npz" else read_pickle(path)
+    """The content of an .npz file, or of a pickle of arrays under any other ending; `as_array` gives its fields."""
+    return _read_archive(path, _entry_or_stand_in) if path.suffix.lower() == ".npz" else read_pickle(path)

@@ -2,45 +2,18 @@
 
 import os
 import pickle
-import sys
-import types
 
 import numpy as np
 import pytest
 import python2
+import roma
 import scipy.sparse
+import smplx
 import torch
+from smpl_files import VERTICES, made, official, old_classes, written
 
 from spinkit import body as bodies
 from spinkit.body import reader
-
-VERTICES = 12
-
-
-def made(vertices=VERTICES, shapes=10, seed=0):
-    """Arrays of a small model: right in every shape, meaningless in every number."""
-    rng = np.random.default_rng(seed)
-    regressor, weights = rng.random((24, vertices)), rng.random((vertices, 24))
-    parents = np.array([4294967295, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21])
-    return {
-        "v_template": rng.normal(size=(vertices, 3)),
-        "shapedirs": rng.normal(size=(vertices, 3, shapes)),
-        "posedirs": rng.normal(size=(vertices, 3, 207)),
-        "J_regressor": regressor / regressor.sum(1, keepdims=True),
-        "weights": weights / weights.sum(1, keepdims=True),
-        "f": rng.integers(0, vertices, (20, 3)).astype(np.uint32),
-        "kintree_table": np.stack([parents, np.arange(24)]).astype(np.uint32),
-    }
-
-
-def written(path, arrays, **changed):
-    """The arrays in a file of the kind that its name says."""
-    arrays = {name: array for name, array in (arrays | changed).items() if array is not None}
-    if path.suffix == ".npz":
-        np.savez(path, **arrays)
-    else:
-        path.write_bytes(python2.dumps(arrays, protocol=2))
-    return path
 
 
 def assert_is(body, arrays):
@@ -49,30 +22,6 @@ def assert_is(body, arrays):
         torch.testing.assert_close(getattr(body, field), expected, atol=0, rtol=0)
     torch.testing.assert_close(body.shapedirs, torch.from_numpy(arrays["shapedirs"][..., :10].astype(np.float32)))
     assert torch.equal(body.faces, torch.from_numpy(arrays["f"].astype(np.int64)))
-
-
-@pytest.fixture
-def chumpy(monkeypatch):
-    """Stand-ins for chumpy's classes, so that files can be written that name them."""
-    for name in ("chumpy", "chumpy.ch", "chumpy.reordering"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-
-    def chumpy_class(module, name):
-        made = type(name, (), {"__module__": module})
-        setattr(sys.modules[module], name, made)
-        return made
-
-    def build(kind, **state):
-        node = kind()
-        node.__dict__.update(state)
-        return node
-
-    return types.SimpleNamespace(
-        build=build,
-        Ch=chumpy_class("chumpy.ch", "Ch"),
-        Select=chumpy_class("chumpy.reordering", "Select"),
-        MatVecMult=chumpy_class("chumpy.ch", "MatVecMult"),
-    )
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".pkl"])
@@ -106,26 +55,70 @@ def test_of_the_300_shapes_of_later_releases_ten_are_kept(tmp_path):
     assert_is(bodies.load(written(tmp_path / "model.npz", arrays)), arrays)
 
 
-def test_arrays_wrapped_by_chumpy_are_read_without_it(tmp_path, chumpy):
+@pytest.mark.parametrize(("release", "shapes"), [("1.0", 10), ("1.1", 300)])
+def test_an_official_file_is_read_without_chumpy(tmp_path, release, shapes):
+    arrays = made(shapes=shapes)
+    assert_is(bodies.load(official(tmp_path / "basicmodel_m_lbs_10_207_0_v1.1.0.pkl", arrays, release)), arrays)
+
+
+def test_what_chumpy_reorders_is_put_in_order(tmp_path):
     arrays = made()
-    every_dir = np.concatenate([arrays["shapedirs"], np.ones((VERTICES, 3, 290))], axis=2)
-    index = np.arange(every_dir.size).reshape(every_dir.shape)[..., :10].ravel()
-    wrapped = {
-        "v_template": chumpy.build(chumpy.Ch, x=arrays["v_template"], _dirty_vars=set()),
-        "shapedirs": chumpy.build(
-            chumpy.Select, a=chumpy.build(chumpy.Ch, x=every_dir), idxs=index, preferred_shape=(VERTICES, 3, 10)
-        ),
-        # Never read, so it may be any expression.
-        "J": chumpy.build(chumpy.MatVecMult, mtx=1, vec=2),
+    with old_classes() as old:
+        flat = old.Ch(x=arrays["v_template"].ravel())
+        every_second = old.Select(a=old.Ch(x=arrays["weights"].ravel().repeat(2)), idxs=np.arange(0, VERTICES * 48, 2))
+        wrapped = {
+            "v_template": old.Reshape(a=flat, newshape=(VERTICES, 3)),
+            "weights": old.Reshape(a=every_second, newshape=(VERTICES, 24)),
+        }
+        path = written(tmp_path / "model.pkl", arrays, **wrapped)
+    body = bodies.load(path)
+    assert_is(body, arrays)
+    torch.testing.assert_close(body.weights, torch.from_numpy(arrays["weights"].astype(np.float32)))
+
+
+def test_a_chumpy_expression_is_refused_by_field_and_name(tmp_path):
+    with old_classes() as old:
+        path = written(tmp_path / "model.pkl", made(), posedirs=old.dot(a=1, b=2))
+    with pytest.raises(
+        ValueError, match=r"model\.pkl: field 'posedirs' is a chumpy\.ch_ops\.dot expression.*np\.savez"
+    ):
+        bodies.load(path)
+
+
+def broken_nodes(old):
+    endless = old.Ch()
+    endless.x = endless
+    parts = {"data": np.ones(24), "indices": np.full(24, 10**6), "indptr": np.r_[np.arange(12) * 2, 24]}
+    return {
+        "endless": endless,
+        "empty": old.Ch(),
+        "selects_outside": old.Select(a=np.ones(3), idxs=np.array([5])),
+        "sparse_outside": old.csc_matrix(_shape=(24, VERTICES), **parts),
+        "sparse_empty": old.csc_matrix(),
     }
-    path = written(tmp_path / "model.pkl", arrays, **wrapped)
+
+
+@pytest.mark.parametrize("kind", ["endless", "empty", "selects_outside", "sparse_outside", "sparse_empty"])
+def test_parts_that_do_not_fit_each_other_are_refused_by_field(tmp_path, kind):
+    with old_classes() as old:
+        path = written(tmp_path / "model.pkl", made(), J_regressor=broken_nodes(old)[kind])
+    with pytest.raises(ValueError, match=r"model\.pkl: field 'J_regressor' is damaged .* Download the file again"):
+        bodies.load(path)
+
+
+def test_an_npz_into_which_numpy_pickled_a_sparse_regressor_is_read(tmp_path):
+    arrays = made()
+    path = written(tmp_path / "model.npz", arrays, J_regressor=scipy.sparse.csc_matrix(arrays["J_regressor"]))
+    with np.load(path) as file, pytest.raises(ValueError, match="Object arrays"):
+        file["J_regressor"]
     assert_is(bodies.load(path), arrays)
 
 
-def test_a_chumpy_expression_is_refused_by_field_and_name(tmp_path, chumpy):
-    path = written(tmp_path / "model.pkl", made(), posedirs=chumpy.build(chumpy.MatVecMult, mtx=1))
-    with pytest.raises(ValueError, match=r"model\.pkl: field 'posedirs' is a chumpy\.ch\.MatVecMult expression"):
+def test_an_npz_that_would_run_something_is_refused_and_runs_nothing(tmp_path):
+    path = written(tmp_path / "model.npz", made(), extra=np.array(Call(os.mkdir, str(tmp_path / "ran")), dtype=object))
+    with pytest.raises(ValueError, match=r"model\.npz: .*it asks for \w+\.mkdir"):
         bodies.load(path)
+    assert not (tmp_path / "ran").exists()
 
 
 class Call:
@@ -160,6 +153,37 @@ def test_a_missing_file_says_where_smpl_is_to_be_had(tmp_path):
 def test_a_missing_field_is_named(tmp_path, suffix, field):
     path = written(tmp_path / f"model{suffix}", made(), **{field: None})
     with pytest.raises(ValueError, match=rf"model\{suffix}: no field {field}\."):
+        bodies.load(path)
+
+
+@pytest.mark.parametrize(("joints", "model"), [(52, "SMPL-H"), (55, "SMPL-X"), (16, "MANO")])
+def test_a_model_of_other_joints_is_told_by_name(tmp_path, joints, model):
+    correctives = np.zeros((VERTICES, 3, 9 * (joints - 1)))
+    other = {"weights": np.zeros((VERTICES, joints)), "posedirs": correctives, "J_regressor": np.zeros((joints, 12))}
+    path = written(tmp_path / "model.npz", made(), kintree_table=np.zeros((2, joints)), **other)
+    with pytest.raises(
+        ValueError, match=rf"model\.npz: field 'weights' has {joints} joints, as {model} has.*Give an SMPL"
+    ):
+        bodies.load(path)
+
+
+def test_joints_in_another_order_are_refused(tmp_path):
+    table = made()["kintree_table"]
+    table[0, 4] = 2
+    with pytest.raises(ValueError, match="field 'kintree_table' orders the joints in another way"):
+        bodies.load(written(tmp_path / "model.npz", made(), kintree_table=table))
+
+
+@pytest.mark.parametrize("field", ["v_template", "f", "shapedirs", "weights"])
+def test_an_empty_field_is_named(tmp_path, field):
+    path = written(tmp_path / "model.npz", made(), **{field: made()[field][:0]})
+    with pytest.raises(ValueError, match=r"model\.npz: field '\w+' has shape"):
+        bodies.load(path)
+
+
+def test_words_in_place_of_numbers_are_refused(tmp_path):
+    path = written(tmp_path / "model.npz", made(), f=np.full((20, 3), "0"))
+    with pytest.raises(ValueError, match="field 'f' holds <U1, expected numbers"):
         bodies.load(path)
 
 
@@ -225,6 +249,23 @@ def test_a_damaged_file_is_read_or_refused_but_never_fails_otherwise(tmp_path, s
             bodies.load(path)
         except ValueError as error:
             assert path.name in str(error)
+
+
+def test_a_body_from_an_official_file_moves_as_in_smplx(human, without_regressor, tmp_path):
+    arrays = {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array
+        for name, array in without_regressor[0].items()
+    }
+    ours = bodies.load(official(tmp_path / "SMPL_NEUTRAL.pkl", arrays, "1.0"))
+    cleaned = arrays | {"J_regressor": scipy.sparse.csc_matrix(arrays["J_regressor"])}
+    (tmp_path / "cleaned.pkl").write_bytes(pickle.dumps(cleaned, 2))
+    theirs = smplx.SMPL(str(tmp_path / "cleaned.pkl"), batch_size=2)
+    g = torch.Generator().manual_seed(0)
+    rotvec, betas = 0.5 * torch.randn(2, 24, 3, generator=g), torch.randn(2, 10, generator=g)
+    answer = theirs(betas=betas, global_orient=rotvec[:, :1].flatten(1), body_pose=rotvec[:, 1:].flatten(1))
+    posed = ours.shaped(betas).posed(roma.rotvec_to_rotmat(rotvec))
+    torch.testing.assert_close(posed.vertices(), answer.vertices.detach(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(posed.joints, answer.joints[:, :24].detach(), atol=1e-5, rtol=0)
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,10 @@ def test_options_reach_the_program_behind_a_command(copy):
     assert calls(copy)[-1] == "-m pytest -k two words"
     assert call(copy, "train", "-p", "preset", "cpu").returncode == 0
     assert calls(copy)[-1] == "-m spinkit.launch notebooks/03_train_spin.ipynb -p preset cpu"
+    assert call(copy, "evaluate", "--dataset", "3dpw").returncode == 0
+    assert calls(copy)[-1] == "-m spinkit.evaluate --dataset 3dpw"
+    assert call(copy, "doctor").returncode == 0
+    assert calls(copy)[-1] == "-m spinkit.doctor"
     assert call(copy, "lab").returncode == 0
     assert "-m jupyterlab --ip=127.0.0.1" in calls(copy)[-1]
 
