@@ -1,35 +1,7 @@
-import json
-from pathlib import Path
-
 import pytest
 import torch
 
 from spinkit import keypoints
-
-REAL = Path(__file__).parents[1] / ".." / "shared" / "realdata"
-
-
-def laid_out(model):
-    """25 points, each a step of (3, 4) from its neighbour on the way from the nose, all with a score of a half."""
-    rows = torch.full((25, 3), 0.5)
-    rows[0, :2] = 100.0
-    known = {0}
-    while len(known) < 25:
-        for a, b in (*keypoints.BONES[model], (19, 20), (22, 23)):
-            if (a in known) != (b in known):
-                rows[b if a in known else a, :2] = rows[a if a in known else b, :2] + torch.tensor([3.0, 4.0])
-                known |= {a, b}
-    return rows.flatten().tolist()
-
-
-def person(**changes):
-    return {"pose_keypoints_2d": laid_out("BODY_25"), **changes}
-
-
-def write(folder, content):
-    path = folder / "photo_keypoints.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
 
 
 @pytest.mark.parametrize("order", [keypoints.MIRROR, keypoints.JOINT_MIRROR])
@@ -88,19 +60,33 @@ def test_openpose_and_coco_agree_on_the_pool_point_of_what_they_share():
             | {17: "Neck (LSP)", 18: "Top of Head (LSP)", 19: "OP LBigToe", 24: "OP RHeel"},
         ),
         ("lsp14", {0: "Right Ankle", 3: "Left Hip", 6: "Right Wrist", 13: "Top of Head (LSP)"}),
-        ("mpii16", {0: "Right Ankle", 6: "Pelvis (MPII)", 8: "Neck (LSP)", 15: "Left Wrist"}),
+        ("mpii16", {0: "Right Ankle", 6: "Pelvis (MPII)", 7: "Thorax (MPII)", 8: "Neck (LSP)", 15: "Left Wrist"}),
+        ("coco23", {5: "Left Shoulder", 16: "Right Ankle", 17: "OP LBigToe", 19: "OP LHeel", 20: "OP RBigToe"}),
+        ("wholebody133", {1: "Left Eye", 10: "Right Wrist", 18: "OP LSmallToe", 22: "OP RHeel"}),
+        (
+            "halpe26",
+            {2: "Right Eye", 17: "Top of Head (LSP)", 18: "Neck (LSP)", 19: "Pelvis (MPII)", 20: "OP LBigToe"}
+            | {21: "OP RBigToe", 22: "OP LSmallToe", 23: "OP RSmallToe", 24: "OP LHeel", 25: "OP RHeel"},
+        ),
+        ("halpe136", {0: "Nose", 16: "Right Ankle", 19: "Pelvis (MPII)", 25: "OP RHeel"}),
+        (
+            "mediapipe33",
+            {0: "Nose", 2: "Left Eye", 5: "Right Eye", 7: "Left Ear", 8: "Right Ear", 11: "Left Shoulder"}
+            | {14: "Right Elbow", 15: "Left Wrist", 23: "Left Hip", 26: "Right Knee", 27: "Left Ankle"}
+            | {29: "OP LHeel", 30: "OP RHeel"},
+        ),
     ],
 )
 @pytest.mark.parametrize("batch", [(), (2,), (2, 3)])
 def test_a_placed_point_keeps_its_name_and_all_others_are_missing(source, names, batch):
-    slots = keypoints.SOURCES[source]
+    slots, (points, taken) = keypoints.SOURCES[source], keypoints.points_in(source)
     g = torch.Generator().manual_seed(0)
-    xy = 224 * torch.rand(*batch, len(slots), 2, generator=g, dtype=torch.float64)
-    confidence = torch.rand(*batch, len(slots), generator=g, dtype=torch.float64) + 0.1
+    xy = 224 * torch.rand(*batch, points, 2, generator=g, dtype=torch.float64)
+    confidence = torch.rand(*batch, points, generator=g, dtype=torch.float64) + 0.1
     placed = keypoints.place(xy, confidence, source)
     for i, name in names.items():
         assert torch.equal(placed.xy[..., keypoints.NAMES.index(name), :], xy[..., i, :])
-    assert torch.equal(placed.confidence[..., slots], confidence)
+    assert torch.equal(placed.confidence[..., slots], confidence[..., taken])
     assert torch.equal(placed.visible.sum(dim=-1), torch.full(batch, len(slots)))
 
 
@@ -134,87 +120,68 @@ def test_what_cannot_be_placed_is_refused(xy, confidence, source, complaint):
         keypoints.place(xy, confidence, source)
 
 
-def test_openpose_people_are_read_in_the_order_of_the_file(tmp_path):
-    second = person(pose_keypoints_2d=[0.0] * 75)
-    people = keypoints.read_openpose(write(tmp_path, {"people": [person(), second]}))
-    assert len(people) == 2
-    assert people[0].xy[4].tolist() == laid_out("BODY_25")[12:14] and people[0].confidence[4] == 0.5
-    assert torch.equal(people[0].visible, torch.arange(49) < 25)
-    assert people[1].visible.sum() == 0
-    assert keypoints.read_openpose(write(tmp_path, {"people": []})) == []
-
-
-@pytest.mark.parametrize(
-    "content, complaint",
-    [
-        ("{", "is not JSON"),
-        ([], "'people' is missing"),
-        ({"version": 1.3}, "'people' is missing"),
-        (
-            {"people": [person(), person(pose_keypoints_2d=[1.0] * 54)]},
-            r"people\[1\].pose_keypoints_2d: 54 numbers",
-        ),
-        ({"people": [{}]}, r"people\[0\].pose_keypoints_2d: no list"),
-        ({"people": [person(pose_keypoints_2d=["a"] * 75)]}, "no finite number"),
-        ({"people": [person(pose_keypoints_2d=[float("nan")] * 75)]}, "no finite number"),
-        ({"people": [person(pose_keypoints_2d=[1.0, 2.0, -1.0] * 25)]}, "confidence must be"),
-    ],
-)
-def test_a_broken_openpose_file_is_refused_with_its_name_and_field(tmp_path, content, complaint):
-    with pytest.raises(ValueError, match=complaint) as refusal:
-        keypoints.read_openpose(write(tmp_path, content))
-    assert "photo_keypoints.json" in str(refusal.value)
-
-
-def test_an_absent_openpose_file_is_refused_with_its_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"absent\.json"):
-        keypoints.read_openpose(tmp_path / "absent.json")
-
-
 def test_the_two_orders_of_coco_share_their_points():
     names = [keypoints.NAMES[slot] for slot in keypoints.SOURCES["openpose25b"][:17]]
     plain = [keypoints.NAMES[slot] for slot in keypoints.SOURCES["coco17"]]
     assert names == ["OP " + n.replace("Left ", "L").replace("Right ", "R") for n in plain]
 
 
-def test_a_file_in_the_other_order_is_refused_and_read_once_its_model_is_said(tmp_path):
-    other, nobody = person(pose_keypoints_2d=laid_out("BODY_25B")), person(pose_keypoints_2d=[0.0] * 75)
-    path = write(tmp_path, {"people": [other, nobody, other, person()]})
-    with pytest.raises(ValueError, match=r"of 2 of 3 people look like BODY_25B.*say model='BODY_25B'"):
-        keypoints.read_openpose(path)
-    people = keypoints.read_openpose(path, model="BODY_25B")
-    assert people[0].xy[keypoints.NAMES.index("Neck (LSP)")].tolist() == laid_out("BODY_25B")[51:53]
-    assert people[0].visible.sum() == 25 and people[1].visible.sum() == 0
+@pytest.mark.parametrize("source", keypoints.SOURCES)
+def test_a_source_fills_each_keypoint_at_most_once_and_with_a_point_of_its_own(source):
+    points, taken = keypoints.points_in(source)
+    names = keypoints.filled(source)
+    assert len(set(names)) == len(names) == len(set(taken)) == len(taken)
+    assert max(taken) < points and points == int("".join(c for c in source if c.isdigit()).removesuffix("b"))
 
 
-def test_one_person_of_two_who_looks_odd_does_not_spoil_the_file(tmp_path):
-    odd = person(pose_keypoints_2d=laid_out("BODY_25B"))
-    assert len(keypoints.read_openpose(write(tmp_path, {"people": [odd, person()]}))) == 2
+def test_the_table_of_sources_counts_what_each_fills():
+    rows = {row["kind"]: row for row in keypoints.coverage()}
+    assert list(rows) == list(keypoints.SOURCES)
+    for source, row in rows.items():
+        others = [name for name in row["trunk"].split(", ") if name]
+        assert row["limbs"] + row["face"] + row["feet"] + len(others) == row["fills"] == len(keypoints.filled(source))
+    assert rows["mediapipe33"] == {
+        "kind": "mediapipe33",
+        "points": 33,
+        "fills": 19,
+        "limbs": 12,
+        "face": 5,
+        "feet": 2,
+        "trunk": "",
+    }
+    assert rows["openpose25"]["trunk"] == "OP Neck, OP MidHip"
 
 
-def test_an_unknown_model_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match="'COCO' is unknown; choose one of BODY_25, BODY_25B"):
-        keypoints.read_openpose(write(tmp_path, {"people": []}), model="COCO")
+def somebody(left, top, width, height, confidence=1.0):
+    """A person whose sure points are the corners of a rectangle, with a doubtful point far away."""
+    xy, scores = torch.zeros(49, 2), torch.zeros(49)
+    xy[:3] = torch.tensor([[left, top], [left + width, top + height], [9000.0, 9000.0]])
+    scores[:3] = torch.tensor([confidence, confidence, 0.1])
+    return keypoints.Keypoints(xy, scores)
 
 
-def test_real_files_of_body_25b_are_told_apart():
-    paths = sorted((REAL / "openpose_multiview" / "pose").rglob("*.0033.json"))
-    if not paths:
-        pytest.skip("the OpenPose views of realdata are not here")
-    for path in paths:
-        with pytest.raises(ValueError, match="look like BODY_25B"):
-            keypoints.read_openpose(path)
-        people = keypoints.read_openpose(path, "BODY_25B")
-        seen = max(people, key=lambda person: float(person.confidence.sum()))
-        head, *feet = (keypoints.NAMES.index(n) for n in ("Top of Head (LSP)", "OP LBigToe", "OP RBigToe"))
-        # y points down.
-        assert all(seen.xy[head, 1] < seen.xy[foot, 1] for foot in feet if seen.visible[foot])
+def test_the_largest_person_is_chosen_whatever_doubtful_points_say():
+    people = [somebody(0, 0, 40, 50), somebody(100, 0, 50, 60), somebody(200, 0, 10, 90)]
+    assert keypoints.choose_person(people) == 1
+    assert keypoints.choose_person(people[:1] * 2) == 0
 
 
-def test_a_real_openpose_file_is_read():
-    path = REAL / "openpose_single" / "im1010_openpose.json"
-    if not path.is_file():
-        pytest.skip("the OpenPose sample of realdata is not here")
-    (found,) = keypoints.read_openpose(path)
-    # openpose_single/SOURCE.md counts them.
-    assert (found.confidence > 0.3).sum() == 21
+def test_a_box_chooses_who_shares_most_with_it():
+    people = [somebody(0, 0, 40, 50), somebody(30, 0, 500, 600), somebody(200, 0, 10, 90)]
+    # Of the box's 2000 px², the first covers 40 * 50 = 2000; the second covers 500 of 300,000.
+    assert keypoints.choose_person(people, (0, 0, 40, 50)) == 0
+    assert keypoints.choose_person(people, (195.0, 0.0, 20.0, 95.0)) == 2
+
+
+@pytest.mark.parametrize(
+    "people, box, complaint",
+    [
+        ([], None, "none of 0 people"),
+        ([somebody(0, 0, 40, 50, confidence=0.1)], None, "none of 1 people has sure points"),
+        ([somebody(0, 0, 40, 50)], (300, 300, 10, 10), "none of 1 people is in the box"),
+        ([somebody(0, 0, 40, 50)], (0, 0, 0, 10), "the last two positive"),
+    ],
+)
+def test_nobody_is_chosen_where_nobody_is_meant(people, box, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        keypoints.choose_person(people, box)

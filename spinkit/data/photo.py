@@ -1,18 +1,16 @@
-"""Reader of one photo of one's own, with keypoints from COCO's or OpenPose's JSON."""
+"""Reader of one photo of one's own, with keypoints of any kind that `keypoints.read` knows."""
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 import torch
 
-from spinkit import crop, files, keypoints
-from spinkit.data.coco import Refusal, Refused, read_coco
+from spinkit import crop, keypoints
+from spinkit.data.coco import Refusal, Refused
 from spinkit.data.images import PhotoCrops, read_photo
 from spinkit.data.samples import Samples, Truth
-from spinkit.keypoints import Keypoints
-
-SURE = 0.2
-"""OpenPose's points below this score do not shape the box. Source: SPIN, demo.py."""
+from spinkit.keypoints import SURE, Keypoints
 
 
 def read_own_photo(
@@ -20,76 +18,55 @@ def read_own_photo(
     keypoint_path: str | PathLike[str],
     size: int,
     min_keypoints: int = 8,
-    margin: float = 1.0,
-    model: str = "BODY_25",
+    kind: str | None = None,
+    who: Sequence[int] | None = None,
 ) -> tuple[Samples, Refused]:
-    """Everyone in one photo.
+    """Everyone in one photo, or some of them, each in a square around the points that are surely there.
 
     Args:
         photo: the picture's file.
-        keypoint_path: OpenPose's JSON of this photo, or a COCO `person_keypoints` file whose `images` name it; the
-            file's content says which.
+        keypoint_path: a file that `keypoints.read` knows; if it has several pictures, one by the photo's file name. Of
+            a video's file, `keypoints.read` takes the frame, and `keypoints.save` makes a file of it for here.
         size: pixels of the side of a crop.
-        min_keypoints: people with fewer keypoints are refused.
-        margin: room around a person's box.
-        model: OpenPose's, one of `keypoints.OPENPOSE_MODELS`; a COCO file does not ask.
+        min_keypoints: people with fewer sure keypoints are refused.
+        kind: of the points, one of `keypoints.SOURCES`, where the file does not tell.
+        who: numbers of people in the file's order, such as `keypoints.choose_person` gives; all if None.
 
     Returns:
         The people, whose pictures are a `PhotoCrops` that knows their boxes, and who was refused.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the photo cannot be decoded, the JSON is of neither kind, or nobody in it can be used.
+        ValueError: the photo cannot be decoded, the keypoints cannot be read, there is no such person, or nobody can
+            be used.
     """
     photo, path = Path(photo), Path(keypoint_path)
-    read_photo(photo)
-    if not path.is_file():
-        raise FileNotFoundError(f"no keypoints at {path}; correct the path, or detect people in {photo.name} first")
-    content = files.read_json(path, "write it again")
-    if isinstance(content, dict) and "people" in content:
-        people, refused = _from_openpose(path, min_keypoints, model)
-        return _cropped(photo, people, size, margin), refused
-    ids = _annotations_of(photo, content, path)
-    return read_coco(path, photo.parent, size, min_keypoints, ids, margin)
-
-
-def _annotations_of(photo: Path, content: object, path: Path) -> list[int]:
-    """The ids of the annotations that a COCO file has for a photo."""
-    if not isinstance(content, dict) or not {"images", "annotations"} <= set(content):
-        raise ValueError(
-            f"{path}: neither 'people' (OpenPose) nor 'images' and 'annotations' (COCO); give one of these"
-        )
-    images = {r.get("id") for r in content["images"] if isinstance(r, dict) and r.get("file_name") == photo.name}
-    ids = [r["id"] for r in content["annotations"] if isinstance(r, dict) and "id" in r and r.get("image_id") in images]
-    if not ids:
-        raise ValueError(
-            f"{path}: no annotation of a photo with the file_name {photo.name}; give the file that has one"
-        )
-    return ids
-
-
-def _from_openpose(path: Path, min_keypoints: int, model: str) -> tuple[list[Keypoints], Refused]:
-    people, refusals = [], []
-    for row, person in enumerate(keypoints.read_openpose(path, model)):
-        if (person.confidence > SURE).sum() < min_keypoints:
+    height, width, _ = read_photo(photo).shape
+    people = keypoints.read(path, kind, photo.name, (width, height))
+    numbers = range(len(people)) if who is None else who
+    if not set(numbers) <= set(range(len(people))):
+        raise ValueError(f"{path}: has {len(people)} people in {photo.name}; who = {list(who)} names another")
+    usable, refusals = [], []
+    for number in numbers:
+        if (people[number].confidence > SURE).sum() < min_keypoints:
             problem = f"fewer than {min_keypoints} keypoints with a score above {SURE}"
-            refusals.append(Refusal(f"people[{row}]", "pose_keypoints_2d", problem, "lower min_keypoints"))
+            refusals.append(Refusal(f"person {number}", "keypoints", problem, "lower min_keypoints"))
         else:
-            people.append(person)
-    if not people:
-        raise ValueError(f"{path}: nobody can be used: {Refused(tuple(refusals))}; detect people again")
-    return people, Refused(tuple(refusals))
+            usable.append(people[number])
+    refused = Refused(tuple(refusals))
+    if not usable:
+        raise ValueError(f"{path}: nobody in {photo.name} can be used: {refused}; detect people again")
+    return _cropped(photo, usable, size), refused
 
 
-def _cropped(photo: Path, people: list[Keypoints], size: int, margin: float) -> Samples:
-    """Each person in a box around the points that are surely there."""
+def _cropped(photo: Path, people: list[Keypoints], size: int) -> Samples:
     boxes = torch.stack([crop.box_around(p.xy, (p.confidence > SURE).to(p.xy)) for p in people])
     found = Keypoints(torch.stack([p.xy for p in people]), torch.stack([p.confidence for p in people]))
     return Samples(
         name=photo.stem,
-        images=PhotoCrops([photo] * len(people), boxes, size, margin),
+        images=PhotoCrops([photo] * len(people), boxes, size, 1.0),
         keypoints=crop.crop_keypoints(found, boxes),
         labels=Truth.none(len(people)),
         judge=None,
-        margin=margin,
+        margin=1.0,
     )
