@@ -19,7 +19,7 @@ from spinkit.hmr.parameters import (
     rotmat_to_rot6d,
 )
 from spinkit.hmr.resnet import PLANS, BasicBlock, Bottleneck, Plan, ResNet
-from spinkit.hmr.weights import load_backbone, load_published
+from spinkit.hmr.weights import load_backbone, load_published, save_published
 
 __all__ = [
     "HMR",
@@ -37,4 +37,5 @@ __all__ = [
     "read_mean_parameters",
     "rot6d_to_rotmat",
     "rotmat_to_rot6d",
+    "save_published",
 ]

@@ -1,13 +1,15 @@
-"""Reads weights that others have published: ImageNet for the trunk, SPIN for the whole network."""
+"""Weights in published layouts: ImageNet's for the trunk is read, SPIN's for the whole network read and written."""
 
-import pickle
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from spinkit.hmr import legacy
 from spinkit.hmr.head import HMR
 
+PUBLISHED_FIRST_LAYER = (1024, 2205)
+"""Shape of the head's first layer over ResNet-50: 2048 features, 144 + 10 + 3 parameters."""
 HEAD = ("fc1.", "fc2.", "decpose.", "decshape.", "deccam.", "init_")
 
 
@@ -29,7 +31,7 @@ def load_backbone(model: HMR, path: str | Path) -> None:
 
 
 def load_published(model: HMR, path: str | Path) -> None:
-    """Fills the whole network, in place, from a SPIN checkpoint (`model_checkpoint.pt`).
+    """Fills the whole network, in place, from a SPIN checkpoint (`model_checkpoint.pt`), of Python 2 or 3.
 
     The mean parameters and the counters of batch normalisation may be absent from the file; the network then
     keeps its own. Every other key must be there in its shape.
@@ -45,6 +47,32 @@ def load_published(model: HMR, path: str | Path) -> None:
     model.load_state_dict(checkpoint["model"], strict=False)
 
 
+def save_published(model: HMR, path: str | Path, step: int = 0) -> Path:
+    """Writes the whole network as SPIN's checkpoints are, in the format that SPIN's own torch 1.1 reads.
+
+    The entry `model` has the published keys and the 6D rotations their published layout, so that whatever reads SPIN's
+    checkpoint reads this one. There is no optimiser in it: SPIN can start from it, not go on.
+
+    Args:
+        model: a `resnet50`; programs that read such files know no other backbone.
+        path: for instance `model_checkpoint.pt`.
+        step: training steps that the weights have seen.
+
+    Raises:
+        ValueError: the network is not the published one, or a weight is not finite.
+    """
+    if not isinstance(model.bend, nn.Identity) or model.fc1.weight.shape != PUBLISHED_FIRST_LAYER:
+        raise ValueError(f"{path}: the network is no resnet50, and SPIN's readers know no other; save its state dict")
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    broken = [key for key, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"{path}: '{broken[0]}' holds NaN or infinity; take an earlier snapshot")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": state, "total_step_count": step}, path, _use_new_zipfile_serialization=False)
+    return path
+
+
 def _read(path: str | Path) -> dict:
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -52,10 +80,16 @@ def _read(path: str | Path) -> dict:
             "model_checkpoint.pt; a network can also be trained from nothing."
         )
     try:
-        # SPIN's files were written on a GPU. weights_only refuses files that would run code while they load.
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is no file of tensors that torch can read safely: {error}") from error
+        # SPIN's files were written on a GPU. Both readers refuse files that would run code while they load.
+        if legacy.is_legacy(Path(path)):
+            content = legacy.read_legacy(Path(path))
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # Damage surfaces as whatever torch, zipfile or pickle stumbles over.
+        # Torch wraps its reason in advice to load the file unsafely.
+        reason = str(error).rpartition("WeightsUnpickler error: ")[2].split(". ")[0]
+        remedy = "fetch it again, from where its authors offer it"
+        raise ValueError(f"{path} is no file of tensors that can be read safely ({reason}); {remedy}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected a dict of tensors")
     return content
@@ -67,11 +101,13 @@ def _check(path: str | Path, wanted: dict[str, Tensor], found: dict[str, Tensor]
     for key, value in wanted.items():
         if key not in found and not key.endswith("num_batches_tracked") and not key.startswith("init_"):
             raise ValueError(f"{path} lacks '{key}'; {remedy}")
+        if key in found and not isinstance(found[key], Tensor):
+            raise ValueError(f"{path}: '{key}' is a {type(found[key]).__name__}, expected a tensor; {remedy}")
         if key in found and found[key].shape != value.shape:
             shapes = f"{tuple(found[key].shape)}, the network's has {tuple(value.shape)}"
             raise ValueError(f"{path}: '{key}' has shape {shapes}; {remedy}")
         if key in found and not found[key].isfinite().all():
             raise ValueError(f"{path}: '{key}' holds NaN or infinity; fetch the file again")
-    unknown = sorted(found.keys() - wanted.keys())
+    unknown = sorted(str(key) for key in found.keys() - wanted.keys())
     if unknown:
         raise ValueError(f"{path} has '{unknown[0]}', which the network lacks; {remedy}")
