@@ -1,5 +1,6 @@
 """A set of people, what is known of their bodies, and the batches that training draws from it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -60,11 +61,12 @@ class Samples:
     judge: Truth | None
     """Known for measuring only: training must not look. None where nothing is."""
     margin: float
+    weight: Float[Tensor, "n"] | None = None
+    """How often each is drawn, against the others. None where every epoch visits each once."""
 
     def __post_init__(self):
         counts = {"images": len(self.images), "keypoints": len(self.keypoints.xy), "labels": len(self.labels)}
-        if self.judge is not None:
-            counts["judge"] = len(self.judge)
+        counts |= {name: len(getattr(self, name)) for name in ("judge", "weight") if getattr(self, name) is not None}
         if len(set(counts.values())) != 1:
             raise ValueError(f"{self.name}: fields of different lengths {counts}; give one entry a person")
 
@@ -79,6 +81,7 @@ class Samples:
             keypoints=self.keypoints[indices],
             labels=self.labels[indices],
             judge=None if self.judge is None else self.judge[indices],
+            weight=None if self.weight is None else self.weight[indices],
         )
 
 
@@ -126,18 +129,27 @@ def make_batch(samples: Samples, key: Int[Tensor, "b"], change: Change, size: in
     )
 
 
-def mix(parts: list[Samples]) -> Samples:
+def mix(parts: list[Samples], chances: Sequence[float] | None = None) -> Samples:
     """Several sets as one, in their order. Where only some have a judge, its masks are false for the others.
 
+    Args:
+        parts: the sets; none of them weighted.
+        chances: how likely a sample is drawn from each set, whatever its size. None visits all samples equally.
+
     Raises:
-        ValueError: for no parts, or for parts stored at different sizes or margins.
+        ValueError: for no parts, for weighted ones, or for parts stored at different sizes or margins.
     """
     if not parts:
         raise ValueError("nothing to mix; give at least one set of samples")
     for field, values in (("size", {p.images.size for p in parts}), ("margin", {p.margin for p in parts})):
         if len(values) != 1:
             raise ValueError(f"sets differ in {field}: {sorted(values)}; read them all with the same {field}")
+    if any(part.weight is not None for part in parts):
+        raise ValueError("a set to mix has weights already; mix all sets at once, and say their chances")
     judges = [Truth.none(len(p)) if p.judge is None else p.judge for p in parts]
+    weight = None
+    if chances is not None:
+        weight = torch.cat([torch.full((len(p),), c / len(p)) for p, c in zip(parts, chances, strict=True)])
     return Samples(
         name="+".join(part.name for part in parts),
         images=JoinedImages([part.images for part in parts]),
@@ -148,7 +160,22 @@ def mix(parts: list[Samples]) -> Samples:
         labels=_joined([part.labels for part in parts]),
         judge=None if all(part.judge is None for part in parts) else _joined(judges),
         margin=parts[0].margin,
+        weight=weight,
     )
+
+
+def draw_keys(weight: Float[Tensor, "n"], count: int, generator: torch.Generator) -> Int[Tensor, "count"]:
+    """Samples drawn by their weights, any of them any number of times; the same generator draws the same.
+
+    Args:
+        weight: of each sample, against the others.
+        count: how many to draw.
+        generator: on the CPU.
+    """
+    # In double precision, because weights of half a million samples add up to one.
+    edges = weight.double().cumsum(dim=0)
+    place = edges[-1] * torch.rand(count, generator=generator, dtype=torch.float64)
+    return torch.searchsorted(edges, place, right=True)
 
 
 def _joined(truths: list[Truth]) -> Truth:
@@ -172,6 +199,10 @@ def check_samples(samples: Samples, min_visible: int = 8) -> Int[Tensor, "few"]:
     _check_field(samples, "keypoints.confidence", samples.keypoints.confidence, (n, 49))
     if (samples.keypoints.confidence < 0).any():
         raise ValueError(f"{samples.name}: keypoints.confidence is negative; set missing points to 0")
+    if samples.weight is not None:
+        _check_field(samples, "weight", samples.weight, (n,))
+        if (samples.weight < 0).any() or not samples.weight.any():
+            raise ValueError(f"{samples.name}: weight is negative, or zero for all; give numbers from 0 on")
     for owner in ("labels", "judge"):
         truth = getattr(samples, owner)
         shapes = {"rotvec": (24, 3), "betas": (10,), "has_smpl": (), "joints": (24, 4), "has_pose_3d": ()}

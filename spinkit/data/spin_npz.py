@@ -3,6 +3,7 @@
 import zipfile
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -14,6 +15,23 @@ from spinkit.data.images import PhotoCrops
 from spinkit.data.samples import Samples, Truth
 from spinkit.keypoints import Keypoints
 
+TRAIN_FILES = {
+    "h36m": "h36m_train.npz",
+    "lsp-orig": "lsp_dataset_original_train.npz",
+    "lspet": "hr-lspet_train.npz",
+    "mpii": "mpii_train.npz",
+    "coco": "coco_2014_train.npz",
+    "mpi-inf-3dhp": "mpi_inf_3dhp_train.npz",
+}
+"""SPIN's names of the sets that it trains on, and of their files."""
+TEST_FILES = {
+    "h36m-p1": "h36m_valid_protocol1.npz",
+    "h36m-p2": "h36m_valid_protocol2.npz",
+    "lsp": "lsp_dataset_test.npz",
+    "mpi-inf-3dhp": "mpi_inf_3dhp_valid.npz",
+    "3dpw": "3dpw_test.npz",
+}
+"""The same of the sets that it is judged on."""
 REQUIRED = ("imgname", "center", "scale")
 SHAPES = {
     "center": (2,),
@@ -25,7 +43,14 @@ SHAPES = {
     "has_smpl": (),
     "S": (24, 4),
 }
-"""Shape of each field for one person. Other fields, such as gender, are not read here."""
+"""Shape of each field for one person. Fields of words are left to `read_spin_words`, and others alone."""
+WORDS = {
+    "imgname": "photos, relative to the folder of the set",
+    "gender": "with which SMPL model, male, female or neutral, pose and shape of a row go",
+    "maskname": "pictures of each person's outline, relative to the folder of UPi-S1h",
+    "partname": "pictures of each person's six parts, relative to the same folder",
+}
+GENDERS = ("m", "f", "n")
 
 PIXELS_A_SCALE = 200
 """A box of scale 1 has a side of this many pixels."""
@@ -51,8 +76,8 @@ def read_spin_npz(
         ValueError: when a field is missing, has a wrong shape, or holds what it cannot mean.
     """
     path = Path(path)
-    arrays = _load(path)
-    photos = _photos(arrays["imgname"], Path(image_root), path)
+    arrays = _load(path, tuple(SHAPES))
+    photos = _photos(_words(arrays, "imgname", path), Path(image_root), path)
     numbers = {field: _numbers(arrays, field, path) for field in SHAPES if field in arrays}
     boxes = torch.cat([numbers["center"], PIXELS_A_SCALE * numbers["scale"][:, None]], dim=-1)
     broken = ~torch.isfinite(boxes).all(dim=-1) | (boxes[:, 2] <= 0)
@@ -70,17 +95,57 @@ def read_spin_npz(
     )
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
-    """The fields that are read here."""
+def read_spin_words(path: str | PathLike[str], field: str) -> tuple[str, ...]:
+    """A field of words in a file of SPIN's format, one a sample, in the order of `read_spin_npz`.
+
+    Args:
+        path: the npz file.
+        field: one of `WORDS`, which says what each holds.
+
+    Raises:
+        FileNotFoundError: when the file is absent.
+        ValueError: when the field is absent, no list of one word a row, or a gender none of `GENDERS`.
+    """
+    path = Path(path)
+    arrays = _load(path, (field,))
+    if field not in arrays:
+        raise ValueError(f"{path}: no field {field!r}; take the set as SPIN's preprocessing writes it")
+    words, n = _words(arrays, field, path), len(arrays["imgname"])
+    if len(words) != n:
+        raise ValueError(f"{path}: {field} has {len(words)} rows, imgname {n}; write it again")
+    strange = sorted(set(words) - set(GENDERS)) if field == "gender" else []
+    if strange:
+        raise ValueError(f"{path}: gender holds {strange[0]!r}, expected one of {', '.join(GENDERS)}; correct it")
+    return words
+
+
+def _words(arrays: dict[str, np.ndarray], field: str, path: Path) -> tuple[str, ...]:
+    """Strings, which Python 2 wrote as bytes."""
+    array = arrays[field]
+    if array.dtype.kind not in "US" or array.ndim != 1 or len(array) == 0:
+        raise ValueError(f"{path}: {field} must be a list of strings, got {array.dtype} {array.shape}")
+    return tuple(word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in array)
+
+
+def _load(path: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The required fields and, where the file has them, those that are wanted."""
     if not path.is_file():
         raise FileNotFoundError(f"no data set at {path}; run SPIN's preprocessing or correct the path")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is no npz archive; write it with numpy.savez")
-    with np.load(path, allow_pickle=False) as archive:
+    # Opened here, because numpy leaves a damaged file open.
+    with open(path, "rb") as file, _archive(file, path) as archive:
         missing = [field for field in REQUIRED if field not in archive]
         if missing:
             raise ValueError(f"{path}: no field {missing[0]!r}; every set needs {', '.join(REQUIRED)}")
-        return {field: _array(archive, field, path) for field in ("imgname", *SHAPES) if field in archive}
+        return {field: _array(archive, field, path) for field in (*REQUIRED, *wanted) if field in archive}
+
+
+def _archive(file: BinaryIO, path: Path) -> np.lib.npyio.NpzFile:
+    try:
+        return np.load(file, allow_pickle=False)
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is a damaged npz archive ({error}); fetch or write it again") from error
 
 
 def _array(archive: np.lib.npyio.NpzFile, field: str, path: Path) -> np.ndarray:
@@ -100,10 +165,8 @@ def _numbers(arrays: dict[str, np.ndarray], field: str, path: Path) -> Float[Ten
     return torch.from_numpy(array.astype(np.float32))
 
 
-def _photos(names: np.ndarray, root: Path, path: Path) -> list[Path]:
-    if names.dtype.kind not in "US" or names.ndim != 1 or len(names) == 0:
-        raise ValueError(f"{path}: imgname must be a list of strings, got {names.dtype} {names.shape}")
-    photos = [root / (name.decode() if isinstance(name, bytes) else str(name)) for name in names]
+def _photos(names: tuple[str, ...], root: Path, path: Path) -> list[Path]:
+    photos = [root / name for name in names]
     # Several rows often share a photo.
     missing = [photo for photo in dict.fromkeys(photos) if not photo.is_file()]
     if missing:

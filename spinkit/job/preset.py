@@ -51,6 +51,7 @@ def presets() -> dict[str, Preset]:
         first_fit_step=400,
         point_weight=10.0,
         judge="objective",
+        last_fits=True,
         augmentation=Augmentation(turn_probability=0.0, scale_deviation=0.0, colour_limit=0.2),
     )
     large = replace(

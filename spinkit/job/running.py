@@ -86,12 +86,26 @@ def train(prepared: Prepared, folder: Path, progress: bool = True, device: torch
     schedule = Schedule(preset.judge_every, preset.save_every, folder / "checkpoints", progress)
     run.model.train()
     spin.train(run, prepared.train, prepared.world, schedule, lambda state: measure(prepared, state))
+    _fit_once_more(prepared, run, folder, progress)
     _write_results(prepared, run, folder, time.monotonic() - started)
     return run
 
 
+def _fit_once_more(prepared: Prepared, run: Run, folder: Path, progress: bool) -> None:
+    """The last fits, where the settings ask for them and an earlier call has not made them."""
+    settings = prepared.preset.spin
+    if settings.mode != "loop" or not settings.last_fits or any("last_fits" in record for record in run.history):
+        return
+    replaced = spin.sweep(run, prepared.train, prepared.world, progress)
+    run.history += [{"step": run.steps_done, "last_fits": replaced}, {"step": run.steps_done, **measure(prepared, run)}]
+    run.save(folder / "checkpoints")
+
+
 def _settings(prepared: Prepared) -> dict:
-    return json.loads(json.dumps({"preset": asdict(prepared.preset), "sources": asdict(prepared.sources)}))
+    noted = {"preset": asdict(prepared.preset), "sources": asdict(prepared.sources)}
+    # The file may change while its path stays.
+    noted |= {"recipe": asdict(prepared.recipe)} if prepared.recipe else {}
+    return json.loads(json.dumps(noted))
 
 
 def _claim(folder: Path, prepared: Prepared) -> None:

@@ -3,6 +3,7 @@
 from spinkit.spin import checkpoint
 from spinkit.spin.settings import MODES, SpinSettings, loop_fit
 from spinkit.spin.step import Outcome, Target, World, losses, start_from, step, supervise
+from spinkit.spin.sweep import both_ways, last_fit, sweep
 from spinkit.spin.train import Run, Schedule, batch_keys, labelled_for, learning_rate, one_step, step_generator, train
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "Target",
     "World",
     "batch_keys",
+    "both_ways",
     "checkpoint",
     "labelled_for",
+    "last_fit",
     "learning_rate",
     "loop_fit",
     "losses",
@@ -24,5 +27,6 @@ __all__ = [
     "step",
     "step_generator",
     "supervise",
+    "sweep",
     "train",
 ]

@@ -76,6 +76,8 @@ class SpinSettings:
     """Which of two fits is better: the one with the smaller reprojection error, as in SPIN, or with `objective` the
     one that is lower in keypoints and distance from the regressed pose together, as the fit weighs them. Where many
     keypoints are missing, a wrong pose can explain the few that are left; the network has seen the whole image."""
+    last_fits: bool = False
+    """Whether every sample is fitted once more when the training ends, see `sweep`; not in SPIN."""
     betas_limit: float = 3.0
     """A fit with any beta beyond it supervises with betas of zero: no one is that unusual."""
     use_labels: bool = True

@@ -120,7 +120,7 @@ def one_step(run: Run, samples: Samples, world: World, number: int) -> Outcome:
     settings = world.settings
     device = next(run.model.parameters()).device
     generator = step_generator(settings.seed, number)
-    key = batch_keys(len(samples), settings, number)
+    key = batch_keys(len(samples), settings, number, samples.weight)
     change = Change.random(len(key), generator, settings.augmentation).to(device)
     batch = data.make_batch(samples, key, change, settings.image_size)
     run.model.train()
@@ -162,8 +162,17 @@ def step_generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + number)
 
 
-def batch_keys(count: int, settings: SpinSettings, number: int) -> Int[Tensor, "b"]:
-    """The samples of a step: each epoch goes once through a fresh order, and its last batch runs into the next."""
+def batch_keys(
+    count: int, settings: SpinSettings, number: int, weight: Float[Tensor, "count"] | None = None
+) -> Int[Tensor, "b"]:
+    """The samples of a step: a function of the run's seed and the step's number alone.
+
+    Each epoch goes once through a fresh order, and its last batch runs into the next. Weighted samples are drawn by
+    their weights instead, each batch for itself, as SPIN draws from its mixture of sets.
+    """
+    if weight is not None:
+        # Negative, because the generator of the seed itself draws the augmentation: both would see the same numbers.
+        return data.draw_keys(weight, settings.batch_size, step_generator(-1 - settings.seed, number))
     first = number * settings.batch_size
     keys = []
     while len(keys) < settings.batch_size:
