@@ -4,7 +4,8 @@ Metres in, metres out, one number a body; multiply by 1000 only where you print 
 depends on the points and on the alignment that went into it: `evaluate` names both.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import roma
 import torch
@@ -55,15 +56,31 @@ def pa_mpjpe(
         Metres.
 
     Raises:
+        ValueError: with fewer than three points.
+
+    Source: SPIN's utils/pose_utils.py::reconstruction_error.
+    """
+    return (aligned(predicted, truth) - truth).norm(dim=-1).mean(dim=-1)
+
+
+def aligned(
+    predicted: Float[Tensor, "*batch points 3"],
+    truth: Float[Tensor, "*batch points 3"],
+) -> Float[Tensor, "*batch points 3"]:
+    """Every body under the shift, turn and scale, never a mirror, that bring it nearest to its truth.
+
+    Nearest in the sum of squared distances over all points. There is nothing to guess from shapes: points are
+    rows whatever the batch, also where it holds two or three bodies.
+
+    Raises:
         ValueError: with fewer than three points, which leave the rotation undetermined.
 
-    Source: Umeyama 1991, eq. 40-42; SPIN's utils/pose_utils.py::reconstruction_error.
+    Source: Umeyama 1991, eq. 40-42.
     """
     if truth.shape[-2] < 3:
         raise ValueError(f"alignment needs 3 or more points, got {truth.shape[-2]}")
     R, t, s = roma.rigid_points_registration(predicted, truth, compute_scaling=True)
-    aligned = s[..., None, None] * predicted @ R.mT + t[..., None, :]
-    return (aligned - truth).norm(dim=-1).mean(dim=-1)
+    return s[..., None, None] * predicted @ R.mT + t[..., None, :]
 
 
 def pve(
@@ -88,8 +105,7 @@ def pck(
 
     Source: the MATLAB evaluation of MPI-INF-3DHP.
     """
-    errors = _errors(predicted, truth, root, joints)
-    return (errors < threshold).to(errors).mean(dim=-1)
+    return share_within(_errors(predicted, truth, root, joints), threshold)
 
 
 def auc(
@@ -104,7 +120,16 @@ def auc(
 
     Source: the MATLAB evaluation of MPI-INF-3DHP.
     """
-    errors = _errors(predicted, truth, root, joints)
+    return area_under(_errors(predicted, truth, root, joints))
+
+
+def share_within(errors: Float[Tensor, "*batch joints"], threshold: float = PCK_THRESHOLD) -> Float[Tensor, "*batch"]:
+    """PCK of distances that were measured already, after whatever alignment: the share below the threshold."""
+    return (errors < threshold).to(errors).mean(dim=-1)
+
+
+def area_under(errors: Float[Tensor, "*batch joints"]) -> Float[Tensor, "*batch"]:
+    """AUC of distances that were measured already: the mean of their PCK over `AUC_THRESHOLDS`."""
     return (errors[..., None] < errors.new_tensor(AUC_THRESHOLDS)).to(errors).mean(dim=(-2, -1))
 
 
@@ -190,6 +215,11 @@ def segmentation(predicted: Int[Tensor, "*batch h w"], truth: Int[Tensor, "*batc
         background=(~labelled & (predicted == 0)).sum(dim=(-2, -1)),
         unlabelled=(~labelled).sum(dim=(-2, -1)),
     )
+
+
+def stack(counts: Sequence[Segmentation]) -> Segmentation:
+    """One batch of the counts of single images, which may be of different sizes."""
+    return Segmentation(*(torch.stack([getattr(c, field.name) for c in counts]) for field in fields(Segmentation)))
 
 
 def _check_labels(name: str, labels: Int[Tensor, "*batch h w"], used: Bool[Tensor, "*batch h w"], classes: int) -> None:

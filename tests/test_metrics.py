@@ -102,6 +102,54 @@ def test_a_mirror_image_is_not_forgiven():
     assert metrics.pa_mpjpe(body * torch.tensor([-1.0, 1, 1]), body) > 0.1
 
 
+def test_the_price_of_a_mirror_image_by_hand():
+    """Six points on the axes, 3, 2 and 1 m out, and the same body seen in a mirror across the first axis.
+
+    The best turn is by half a circle about the second axis: it sets the first right and the shortest wrong. With
+    the scale s = (18 + 8 - 2) / 28 = 6/7, pairs of points are off by 3/7, 2/7 and 1 + 6/7.
+    """
+    body = torch.diag(torch.tensor([3.0, 2, 1], dtype=torch.float64))
+    body = torch.cat([body, -body])
+    mirrored = body * torch.tensor([-1.0, 1, 1], dtype=torch.float64)
+    close(metrics.pa_mpjpe(mirrored, body), (3 / 7 + 2 / 7 + 13 / 7) / 3)
+    torch.testing.assert_close(metrics.aligned(mirrored, body)[2].abs().max().item(), 6 / 7)
+
+
+def test_aligned_shares_by_hand():
+    """A square of side 2 m stretched to twice its width is off by (1/5, 2/5) at every corner; here in decimetres."""
+    square = 0.1 * torch.tensor([[1.0, 1, 0], [1, -1, 0], [-1, 1, 0], [-1, -1, 0]], dtype=torch.float64)
+    stretched = square * torch.tensor([2.0, 1, 1], dtype=torch.float64)
+    left = (metrics.aligned(stretched, square) - square).norm(dim=-1)
+    # 44.7 mm everywhere: within 45, 50, ... 150 mm, which are 22 of the 31 thresholds.
+    close(metrics.share_within(left), 1.0)
+    close(metrics.share_within(left, 0.0447), 0.0)
+    close(metrics.area_under(left), 22 / 31)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_measure_by_hand_in_batches_of_one_two_and_three(count):
+    """Batches as long as a vector: a body with two points off, the truth itself, and the truth a fifth too large."""
+    near, far = TRUTH + 0.98 * (PREDICTED - TRUTH), 1.2 * TRUTH
+    predicted, truth = torch.stack([near, TRUTH, far])[:count], TRUTH.expand(count, 4, 3)
+    expected = {
+        metrics.mpjpe: [0.98 * 0.23 / 4, 0, 0.15],
+        metrics.pck: [1, 1, 1 / 4],
+        # 127.4 mm is nearer than 5 of the thresholds, 98 mm than 11, 0 mm than 30.
+        metrics.auc: [(30 + 5 + 11 + 30) / 31 / 4, 30 / 31, 30 / 31 / 4],
+    }
+    for measure, values in expected.items():
+        found = measure(predicted, truth, root=(0,))
+        torch.testing.assert_close(found, torch.tensor(values[:count], dtype=torch.float64), atol=1e-6, rtol=0)
+    # Alignment forgives the size.
+    torch.testing.assert_close(metrics.pa_mpjpe(predicted, truth)[1:].abs().sum().item(), 0.0, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("step", [0, 1, 15, 30])
+def test_a_joint_exactly_at_a_threshold_of_the_area_counts_from_the_next_one_on(step):
+    errors = torch.tensor([metrics.AUC_THRESHOLDS[step]], dtype=torch.float64)
+    close(metrics.area_under(errors), (30 - step) / 31)
+
+
 def test_no_other_similarity_leaves_a_smaller_squared_error():
     predicted, truth = points(), points(seed=1)
     R, t, s = roma.rigid_points_registration(predicted, truth, compute_scaling=True)
@@ -165,6 +213,16 @@ def test_segmentation_counts_every_image_for_itself():
         alone = metrics.segmentation(SEEN_LABELS[number], TRUE_LABELS[number], classes=3)
         assert torch.equal(counts.confusion[number], alone.confusion)
     assert counts.unlabelled.tolist() == [1, 1] and counts.background.tolist() == [1, 0]
+
+
+def test_images_of_several_sizes_are_pooled_by_their_pixels():
+    small, large = torch.ones(1, 2).long(), torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0]])
+    counts = [metrics.segmentation(image, torch.ones_like(image), classes=2) for image in (small, large)]
+    together = metrics.stack(counts)
+    # 10 pixels, all of class 1: the small image has 2 right, the large one 1 of 8.
+    close(together.accuracy(), 3 / 10)
+    close(together.f1()[1], 2 * 3 / (3 + 10))
+    close(together.f1()[0], 0.0)
 
 
 def test_a_class_that_nobody_saw_does_not_enter_the_mean():

@@ -1,0 +1,5 @@
+"""`python -m spinkit.evaluate`, which is `./run evaluate`."""
+
+from spinkit.evaluate.command import main
+
+raise SystemExit(main())
