@@ -1,4 +1,4 @@
-"""Files for other programs: what is written can be read back, upright, and SPIN's layout is SPIN's."""
+"""Files for other programs: what is written can be read back, upright."""
 
 import numpy as np
 import pytest
@@ -46,33 +46,3 @@ def test_a_mesh_with_nan_is_refused(box, tmp_path):
     with pytest.raises(ValueError, match="NaN"):
         export.save_mesh(tmp_path / "body.obj", vertices, box[1])
     assert not list(tmp_path.iterdir())
-
-
-def test_spin_fits_make_the_round_trip_in_spins_layout(tmp_path):
-    generator = torch.Generator().manual_seed(0)
-    rotvec, betas = torch.randn(5, 24, 3, generator=generator), torch.randn(5, 10, generator=generator)
-    path = export.save_spin_fits(tmp_path / "coco_fits.npy", rotvec, betas)
-    rows = np.load(path)
-    assert rows.shape == (5, 82)
-    np.testing.assert_array_equal(rows[:, 3:6], rotvec[:, 1].numpy())
-    np.testing.assert_array_equal(rows[:, 72:], betas.numpy())
-    back = export.load_spin_fits(path)
-    assert torch.equal(back[0], rotvec) and torch.equal(back[1], betas)
-
-
-def test_files_that_are_no_spin_fits_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.npy"):
-        export.load_spin_fits(tmp_path / "none.npy")
-    np.save(tmp_path / "wide.npy", np.zeros((3, 85)))
-    with pytest.raises(ValueError, match=r"\(N, 82\)"):
-        export.load_spin_fits(tmp_path / "wide.npy")
-    rows = np.zeros((3, 82))
-    rows[1, 5] = np.nan
-    np.save(tmp_path / "nan.npy", rows)
-    with pytest.raises(ValueError, match=r"nan\.npy: row 1 is not finite"):
-        export.load_spin_fits(tmp_path / "nan.npy")
-    (tmp_path / "text.npy").write_text("no array")
-    with pytest.raises(ValueError, match=r"text\.npy: not an npy file"):
-        export.load_spin_fits(tmp_path / "text.npy")
-    with pytest.raises(ValueError, match=r"\.npy"):
-        export.save_spin_fits(tmp_path / "fits.npz", torch.zeros(1, 24, 3), torch.zeros(1, 10))
