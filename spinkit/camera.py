@@ -1,20 +1,38 @@
-"""Cameras: projection, the regressor's weak camera, and the translation that best explains keypoints.
+"""Cameras: projection, and every way from one camera to another that shows the same picture.
 
 The camera frame has x to the right, y down and z forward, in metres. A camera never turns: the orientation
 of a body is part of its pose. Pixels are those of the square crop, `RESOLUTION` on a side, unless a camera
-was carried to its photo by `photo_camera`.
+was carried to its photo.
+
+    from_weak, to_weak            the regressor's (s, tx, ty) <-> the crop's camera            exact
+    photo_camera, cropped_camera  the crop's pixels <-> the photo's                            exact
+    with_intrinsics               another focal length and principal point, of the real lens   exact at the body's depth
+    solve_translation             the camera that best explains keypoints                      least squares
+    focal_from_view, view_angle   a field of view <-> a focal length                           exact
+    focal_from_35mm, exif_focal   what a photographer or a photo's file says -> a focal length
 """
 
+import math
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 FOCAL = 5000.0
-"""Pixels of the crop; so long that a person is seen almost without perspective. Source: HMR, SPIN."""
+"""SPIN's preset for crops, in their pixels: so long that a person is seen almost without perspective. No lens has it;
+where the real one is known, `with_intrinsics` takes it. Source: HMR, SPIN."""
 RESOLUTION = 224
 """Side of the square crop in pixels."""
+FILM_DIAGONAL = math.hypot(36, 24)
+"""Millimetres; what makes a lens "28 mm" in the terms of 35 mm film. Source: CIPA DC-008, FocalLengthIn35mmFilm."""
+
+Along = Literal["vertical", "horizontal", "diagonal"]
+"""What a field of view is measured along."""
 
 
 @dataclass(frozen=True)
@@ -129,3 +147,125 @@ def photo_camera(crop_camera: Camera, box: Float[Tensor, "*batch 3"]) -> Camera:
     zoom = box[..., 2] / RESOLUTION
     center = box[..., :2] + (crop_camera.center - RESOLUTION / 2) * zoom[..., None]
     return Camera(crop_camera.translation, crop_camera.focal * zoom, center)
+
+
+def cropped_camera(photo_camera: Camera, box: Float[Tensor, "*batch 3"]) -> Camera:
+    """The same view in pixels of the crop; the inverse of the function `photo_camera`.
+
+    A camera whose principal point is the photo's centre becomes one whose principal point is not the crop's.
+
+    Args:
+        photo_camera: a camera of the photo.
+        box: centre x, centre y and side of the crop's box, in pixels of the photo.
+    """
+    zoom = RESOLUTION / box[..., 2]
+    center = RESOLUTION / 2 + (photo_camera.center - box[..., :2]) * zoom[..., None]
+    return Camera(photo_camera.translation, photo_camera.focal * zoom, center)
+
+
+def with_intrinsics(
+    camera: Camera, focal: int | float | Float[Tensor, "*batch"], center: Float[Tensor, "*#batch 2"] | None = None
+) -> Camera:
+    """Another lens, moved to where the body keeps its size and place: weak -> perspective, among others.
+
+    Points at the depth of the body's origin are seen at the same pixels, exactly. One that lies Z metres behind it
+    and that the cameras see r and r' pixels off their principal points (were it at the origin's depth) moves by
+    Z (r / (t_z + Z) - r' / (t_z' + Z)): what was far away comes nearer, and perspective with it. A body fitted
+    under one camera is therefore only a start under another; fit again, or at least `solve_translation`.
+
+    Args:
+        camera: of the crop or the photo; its pixels stay the unit.
+        focal: of the new lens in those pixels.
+        center: principal point of the new lens in those pixels; the old one where not given.
+
+    Raises:
+        ValueError: for a focal length that is not positive.
+    """
+    new = torch.as_tensor(focal, dtype=camera.focal.dtype, device=camera.focal.device).expand_as(camera.focal)
+    if not bool((new > 0).all()):
+        raise ValueError(f"a focal length must be positive, got {float(new.min()):g} pixels")
+    center = camera.center if center is None else center.expand_as(camera.center)
+    depth = camera.translation[..., 2:] * (new / camera.focal)[..., None]
+    aside = camera.translation[..., :2] + (camera.center - center) * depth / new[..., None]
+    return Camera(torch.cat([aside, depth], dim=-1), new, center)
+
+
+def _extent(size: tuple[int, int], along: Along) -> int | float:
+    """Pixels of a picture of (height, width), along one of the three."""
+    height, width = size
+    extents = {"vertical": height, "horizontal": width, "diagonal": math.hypot(height, width)}
+    if along not in extents:
+        raise ValueError(f"a field of view is measured along one of {', '.join(extents)}; got {along!r}")
+    if not min(size) > 0:
+        raise ValueError(f"a picture needs a positive height and width, got {size}")
+    return extents[along]
+
+
+def focal_from_view(angle: int | float, size: tuple[int, int], along: Along = "diagonal") -> float:
+    """The focal length in pixels of a lens with a given field of view.
+
+    Args:
+        angle: from edge to edge (or corner to corner) of the picture, in radians.
+        size: height and width of the picture in pixels. It must be all that the lens saw: a crop saw less.
+        along: what the angle is measured along. Makers of cameras tell the diagonal, renderers mostly the vertical.
+
+    Raises:
+        ValueError: for an angle that is not between 0 and pi, or an unknown direction.
+    """
+    if not 0 < angle < math.pi:
+        raise ValueError(f"a field of view lies between 0 and pi radians, got {angle:g}; are these degrees?")
+    return _extent(size, along) / (2 * math.tan(angle / 2))
+
+
+def view_angle(focal: int | float, size: tuple[int, int], along: Along = "diagonal") -> float:
+    """The field of view in radians of a focal length in pixels; the inverse of `focal_from_view`.
+
+    Raises:
+        ValueError: for a focal length that is not positive, or an unknown direction.
+    """
+    if not focal > 0:
+        raise ValueError(f"a focal length must be positive, got {focal:g} pixels")
+    return 2 * math.atan(_extent(size, along) / (2 * focal))
+
+
+def focal_from_35mm(millimetres: int | float, size: tuple[int, int]) -> float:
+    """The focal length in pixels of a lens as photographers name it: by the one that sees as much on 35 mm film.
+
+    The two are compared by their diagonals, since film and sensors differ in shape.
+
+    Args:
+        millimetres: 24 to 28 for most phones; 50 sees about 47 degrees.
+        size: height and width in pixels of the whole photo, in either orientation.
+
+    Raises:
+        ValueError: for a length that is not positive.
+    """
+    if not millimetres > 0:
+        raise ValueError(f"a focal length must be positive, got {millimetres:g} mm")
+    return millimetres * _extent(size, "diagonal") / FILM_DIAGONAL
+
+
+def exif_focal(photo: str | PathLike[str]) -> float | None:
+    """The focal length in pixels that a photo's own file tells, by its field FocalLengthIn35mmFilm.
+
+    It is wrong for a photo that was cropped after it was taken, and nothing in the file says so.
+
+    Returns:
+        Pixels of the photo, or None where the file does not tell: then take a field of view, or a guess.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when the file is no photo.
+    """
+    path = Path(photo)
+    if not path.is_file():
+        raise FileNotFoundError(f"no photo at {path}; correct the path")
+    try:
+        with Image.open(path) as opened:
+            told = opened.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm)
+            width, height = opened.size
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path} is no photo that can be read ({error}); convert it to JPEG or PNG") from error
+    # Zero is how the field says that it does not know.
+    known = isinstance(told, int | float) and told > 0
+    return focal_from_35mm(told, (height, width)) if known else None

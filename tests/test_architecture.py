@@ -12,9 +12,10 @@ FLOORS = (
     {"files"},
     {"keypoints", "camera", "solvers", "hmr", "metrics", "raster"},
     {"priors", "crop", "body"},
-    {"smplify", "data", "fits"},
-    {"people", "spin", "evaluate"},
+    {"smplify", "data", "fits", "fit_files"},
+    {"people", "spin", "evaluate", "clips"},
     {"view", "export", "siblings", "launch", "job"},
+    {"doctor"},
 )
 BANNED_ROOMS = {"utils", "common", "types", "constants", "config", "helpers", "misc", "core", "base"}
 FOLDERS = ("spinkit", "tests", "data", "notebooks", "benchmarks", ".ci")

@@ -19,7 +19,7 @@ from spinkit import launch
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LIGHT = [path for path in CHAPTERS if path.name.startswith("00_")]
-TINY = {"preset": "tiny"}
+TINY = {"preset": "tiny", "frames": 4}
 MEDIAN_LINES, MOST_LINES = 5, 15
 MOST_BYTES = 3_000_000
 
