@@ -1,0 +1,141 @@
+"""The floor under a fit's time: its arithmetic, at the rate at which this machine multiplies matrices.
+
+Counted are multiplications and additions in float32 that the closed form cannot do without, as if nothing else took
+time: no memory traffic, no calls, and no zero block ever multiplied. `m` keypoints count; a path is a pair of a
+keypoint and a joint that moves it; a pair is one of a keypoint on the skin and a joint which that skin follows. There
+are 85 unknowns, with a camera that moves.
+
+    one linearisation of the body stage                                     operations
+    joints       24 rotations and their derivative, a chain of 23           24 (60 + 54 + 54) + 23 54
+    arms         of each path, by betas; each turned                        path (3 10 2 + 15)
+    skin         of each pair, by 207 pose features                         pair 3 207 2
+    camera       projection, robust weight, two rows of derivative          m 60
+    by rotation  two rows: moment of a lever, onto three axes               path (3 + 2 9 + 2 15)
+    by skin      a force on each pair, onto 207 features, onto 69 turns     pair (15 + 3 207 2) + 69 18
+    by betas     two rows into each joint's frame, onto 10 betas            path 2 (15 + 10 6)
+    J'J, J'r     symmetric, from 2 m rows                                   (85 86 + 2 85) 2 m
+    prior        8 distances by triangular factors, one gradient            8 69^2 + 2 69^2 + 69^2
+    one step
+    Cholesky     and two triangular solutions                               85^3 / 3 + 2 85^2
+
+The camera stage, with 4 points and 6 unknowns, is counted alike and matters little.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fitting.clock import in_turns
+from fitting.routines import World
+from fitting.samples import Crowd
+from spinkit import body as bodies
+from spinkit import files, smplify
+from spinkit.body import chain
+from spinkit.keypoints import POOL
+from spinkit.smplify import SmplifySettings, Start
+from spinkit.solvers import LevenbergMarquardt
+
+UNKNOWNS, COMPONENTS = 85, 8
+RATE_SIZE = 256
+"""Side of the square matrices whose product rate is the machine's: large enough to be limited by arithmetic alone."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much there is to compute for the keypoints that somebody marked."""
+
+    points: int
+    skinned: int
+    """Points on the skin; the others are joints."""
+    paths: int
+    pairs: int
+
+
+def sizes(points: list[int]) -> Sizes:
+    """Counted on the shipped body's file, for some of the 49 keypoints."""
+    arrays = files.read_npz(bodies.default_path())
+    weights, extra = torch.from_numpy(arrays["weights"]), torch.from_numpy(arrays["J_regressor_extra"])
+    picked = weights[list(bodies.POOL_VERTICES)] > 0
+    mixed = (extra != 0).double() @ (weights != 0).double() > 0
+    follows, above = torch.cat([picked, mixed]), chain.ancestry()
+    paths = pairs = 0
+    for pool in (POOL[point] for point in points):
+        if pool < 24:
+            # A joint is where its ancestors' turns put it.
+            paths += int(above[pool].sum()) - 1
+            continue
+        row = pool - 24 if pool < bodies.FIRST_REGRESSED else pool - bodies.FIRST_REGRESSED + len(bodies.POOL_VERTICES)
+        paths += int(above[follows[row]].any(dim=0).sum())
+        pairs += int(follows[row].sum())
+    return Sizes(len(points), sum(POOL[point] >= 24 for point in points), paths, pairs)
+
+
+def linearisation(s: Sizes) -> dict[str, float]:
+    """Operations of one linearisation of the body stage, for one sample; see the table above."""
+    n = UNKNOWNS
+    return {
+        "joints": 24 * (60 + 54 + 54) + 23 * 54,
+        "arms": s.paths * (3 * 10 * 2 + 15),
+        "skin": s.pairs * 3 * 207 * 2,
+        "camera": s.points * 60,
+        "by rotation": s.paths * (3 + 2 * 9 + 2 * 15),
+        "by skin": s.pairs * (15 + 3 * 207 * 2) + 69 * 18,
+        "by betas": s.paths * 2 * (15 + 10 * 6),
+        "J'J, J'r": (n * (n + 1) + 2 * n) * 2 * s.points,
+        "prior": COMPONENTS * 69**2 + 3 * 69**2,
+    }
+
+
+def step() -> float:
+    """Operations of one damped step of the body stage, for one sample."""
+    return UNKNOWNS**3 / 3 + 2 * UNKNOWNS**2
+
+
+def camera_iteration() -> float:
+    """Operations of one iteration of the camera stage: 9 rows and 6 unknowns."""
+    return 200 + 4 * (60 + 90) + (6 * 7 + 2 * 6) * 9 + 6**3 / 3 + 2 * 6**2
+
+
+def iterations_by_stage(world: World, crowd: Crowd, starts: Start, settings: SmplifySettings) -> tuple[Tensor, Tensor]:
+    """Steps that every sample took in the camera stage and in the body stage."""
+    both = smplify.fit(world.body, world.prior, crowd.keypoints, starts, settings).iterations
+    camera_only = replace(settings, body_solver=LevenbergMarquardt(steps=0))
+    camera = smplify.fit(world.body, world.prior, crowd.keypoints, starts, camera_only).iterations
+    return camera, both - camera
+
+
+def product_rates(batch: int, rows: int, device: torch.device, repeats: int) -> dict[str, float]:
+    """Operations a second of batched float32 products: of large squares, and of J' with J as a fit has them."""
+    jacobian = torch.rand(batch, rows, UNKNOWNS, device=device)
+    square = torch.rand(batch, RATE_SIZE, RATE_SIZE, device=device)
+    calls: dict[str, Callable[[], Tensor]] = {"squares": lambda: square @ square, "J'J": lambda: jacobian.mT @ jacobian}
+    seconds = in_turns(calls, repeats, device)
+    work = {"squares": 2 * batch * RATE_SIZE**3, "J'J": 2 * batch * rows * UNKNOWNS**2}
+    return {name: work[name] / spent for name, spent in seconds.items()}
+
+
+def measure(world: World, crowd: Crowd, starts: Start, batch: int, repeats: int) -> dict[str, object]:
+    """The floor of a batch with the settings that are compared, at both rates.
+
+    Every sample is linearised once at its start and once a step; the mean over all people is taken for each.
+    """
+    used = (smplify.counted(crowd.keypoints) > 0).any(dim=0).nonzero()[:, 0].tolist()
+    counted = sizes(used)
+    camera, body = iterations_by_stage(world, crowd, starts, smplify.quick())
+    camera_steps, body_steps = camera.double().mean().item(), body.double().mean().item()
+    parts = linearisation(counted)
+    one = sum(parts.values())
+    sample = one * (body_steps + 1) + step() * body_steps + camera_iteration() * (camera_steps + 1)
+    rates = product_rates(batch, 2 * counted.points, world.device, repeats)
+    return {
+        "sizes": vars(counted),
+        "operations": {**parts, "Cholesky and solutions": step()},
+        "operations_per_iteration": one + step(),
+        "camera_iterations": camera_steps,
+        "body_iterations": body_steps,
+        "operations_per_batch": batch * sample,
+        "rates": rates,
+        "floor_seconds": {name: batch * sample / rate for name, rate in rates.items()},
+    }
