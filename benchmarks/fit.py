@@ -177,7 +177,8 @@ def measure_floor(bench: Bench, found: dict) -> dict:
     counted = floor.measure(bench.world, crowd, starts, plan.batch, plan.repeats)
     seconds = statistics.median(found["quality"]["seconds"]["lm"])
     over = {name: seconds / least for name, least in counted["floor_seconds"].items()}
-    return counted | {"seconds": seconds, "over_floor": over}
+    where = floor.profile(bench.world, crowd, starts, plan.batch)
+    return counted | {"seconds": seconds, "over_floor": over, "profile": where}
 
 
 def measure_layer(bench: Bench, found: dict) -> dict:

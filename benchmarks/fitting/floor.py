@@ -101,7 +101,7 @@ def camera_iteration() -> float:
 def iterations_by_stage(world: World, crowd: Crowd, starts: Start, settings: SmplifySettings) -> tuple[Tensor, Tensor]:
     """Steps that every sample took in the camera stage and in the body stage."""
     both = smplify.fit(world.body, world.prior, crowd.keypoints, starts, settings).iterations
-    camera_only = replace(settings, body_solver=LevenbergMarquardt(steps=0))
+    camera_only = replace(settings, body_solver=LevenbergMarquardt(steps=0), rival_gap=0.0)
     camera = smplify.fit(world.body, world.prior, crowd.keypoints, starts, camera_only).iterations
     return camera, both - camera
 
@@ -139,3 +139,19 @@ def measure(world: World, crowd: Crowd, starts: Start, batch: int, repeats: int)
         "rates": rates,
         "floor_seconds": {name: batch * sample / rate for name, rate in rates.items()},
     }
+
+
+def profile(world: World, crowd: Crowd, starts: Start, batch: int, most: int = 10) -> list[dict[str, float | str]]:
+    """What stands between the floor and the time: the operations that take longest by themselves, and their calls."""
+    keypoints, start = crowd[:batch].keypoints, starts[:batch]
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if world.device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as watched:
+        smplify.fit(world.body, world.prior, keypoints, start, smplify.quick())
+    events = watched.key_averages()
+    whole = sum(event.self_cpu_time_total for event in events)
+    longest = sorted(events, key=lambda event: event.self_cpu_time_total, reverse=True)[:most]
+    rows = [{"operation": e.key, "share": e.self_cpu_time_total / whole, "calls": e.count} for e in longest]
+    rest = {"operation": "all others", "share": 1 - sum(row["share"] for row in rows)}
+    return [*rows, rest | {"calls": sum(e.count for e in events) - sum(row["calls"] for row in rows)}]

@@ -83,7 +83,9 @@ def floor(report: dict) -> str:
     steps = f"{f['camera_iterations']:.1f} + {f['body_iterations']:.1f}"
     text = f"One iteration of one sample: {per:.2f} million operations; {steps} iterations a sample.\n\n"
     head = ["products of", "rate", "floor of a batch", "LM takes", "time over floor"]
-    return text + table(head, rows)
+    where = [[r["operation"], f"{100 * r['share']:.1f} %", str(r["calls"])] for r in f["profile"]]
+    spent = table(["where the time goes, one batch", "share", "calls"], where)
+    return f"{text}{table(head, rows)}\n\n{spent}"
 
 
 def layer(report: dict) -> str:
