@@ -225,11 +225,12 @@ def test_growing_turns_show_the_left_side_first(human):
     [
         view.curves([0, 1, 2], {"a": torch.tensor([1.0, 2, 3]), "b": [3, 2, 1]}, x="error (px)", y="cost", top=2.5),
         view.energy_bars({"start": {"pose": torch.tensor([5.0, 7])}, "end": {"pose": 1.0, "shape": 0.5}}),
+        view.bars(["nose", "hip"], {"fit": torch.rand(4, 2), "tied": torch.rand(4, 2)}, x="harm (mm)"),
         view.histogram({"start": torch.arange(9.0)}, x="error (px)", threshold=4, top=6),
         view.dictionary_timeline({"step": [0, 1, 2], "valid (%)": [50, 70, 90], "error (px)": [9, 5, 4]}),
         view.contact_sheet([torch.rand(3, 9, 9), np.zeros((5, 8, 3), np.uint8)], ["one", "two"]),
     ],
-    ids=["curves", "energy_bars", "histogram", "dictionary_timeline", "contact_sheet"],
+    ids=["curves", "energy_bars", "bars", "histogram", "dictionary_timeline", "contact_sheet"],
 )
 def test_a_figure_is_shown_once_and_holds_ink(figure):
     assert isinstance(figure, Figure)
@@ -238,6 +239,17 @@ def test_a_figure_is_shown_once_and_holds_ink(figure):
     figure.savefig(drawn, format="png")
     with Image.open(drawn) as picture:
         assert np.ptp(np.asarray(picture.convert("RGB"))) > 100
+
+
+def test_bars_are_means_and_whiskers_two_standard_errors():
+    figure = view.bars(["nose", "hip"], {"fit": torch.tensor([[1.0, 4.0], [3.0, 4.0]])}, x="harm (mm)")
+    (place,) = figure.axes
+    assert [bar.get_width() for bar in place.patches] == pytest.approx([2, 4])
+    (whiskers,) = place.collections
+    ends = np.stack(whiskers.get_segments())[..., 0]
+    np.testing.assert_allclose(ends, [[0, 4], [4, 4]], atol=1e-6)
+    with pytest.raises(ValueError, match=r"fit: values \(4, 2\) need one column each of 1 names"):
+        view.bars(["nose"], {"fit": torch.rand(4, 2)}, x="harm (mm)")
 
 
 def test_a_histogram_says_which_part_lies_under_the_threshold():

@@ -79,6 +79,37 @@ def energy_bars(energies: Mapping[str, Mapping[str, Tensor | Number]], unit: str
     return figure
 
 
+def bars(names: Sequence[str], groups: Mapping[str, Float[Tensor, "people bars"]], x: str) -> Figure:
+    """Mean over people, a bar a name; whiskers of two standard errors tell what is chance.
+
+    Args:
+        names: of the bars.
+        groups: name of each group of bars, and what every person has there.
+        x: what the numbers are, with the unit.
+
+    Raises:
+        ValueError: a group that has not one bar a name.
+    """
+    rows, thickness = np.arange(len(names)), 0.8 / max(len(groups), 1)
+    with page(6.4, 0.8 + 0.12 * len(names) * (0.6 + len(groups))) as (figure, axes):
+        place = axes[0, 0]
+        for number, (name, values) in enumerate(groups.items()):
+            if values.ndim != 2 or values.shape[1] != len(names):
+                raise ValueError(f"{name}: values {tuple(values.shape)} need one column each of {len(names)} names")
+            mean, spread = _array(values.mean(dim=0)), _array(values.std(dim=0)) / np.sqrt(len(values))
+            whiskers = {"elinewidth": 0.8, "ecolor": BLACK}
+            place.barh(rows + thickness * number, mean, 0.9 * thickness, label=name, xerr=2 * spread, error_kw=whiskers)
+        place.set_yticks(rows + thickness * (len(groups) - 1) / 2, names)
+        place.set(xlabel=x)
+        place.margins(y=0.01)
+        place.invert_yaxis()
+        place.grid(visible=False, axis="y")
+        if len(groups) > 1:
+            # Beside the bars: a legend among them would cover whiskers.
+            figure.legend(loc="outside upper right", ncols=len(groups))
+    return figure
+
+
 def histogram(
     samples: Mapping[str, Numbers],
     x: str,
