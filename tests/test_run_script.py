@@ -176,3 +176,14 @@ def test_a_missing_chapter_is_named(tmp_path):
 @pytest.mark.parametrize(("text", "value"), [("5", 5), ("1e-3", 1e-3), ("True", True), ("cpu", "cpu"), ("'7'", "7")])
 def test_words_become_the_values_that_they_spell(text, value):
     assert launch.value_of(text) == value
+
+
+def test_a_benchmark_is_found_by_its_name_whichever_python_made_the_environment(copy):
+    (copy / "benchmarks").mkdir()
+    (copy / "benchmarks" / "short.py").write_text("import sys; print('measured', *sys.argv[1:])")
+    found = copy / "bin"
+    found.mkdir()
+    (found / "python3").symlink_to(copy / "python stand-in")
+    done = call(copy, "bench", "short", "--seeds", "0", PYTHON="", PATH=f"{found}:{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert "measured --seeds 0" in done.stdout
