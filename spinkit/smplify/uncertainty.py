@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from spinkit.body import Body, left_jacobian
+from spinkit.body import Body, KeypointLayer, left_jacobian
 from spinkit.keypoints import Keypoints
 from spinkit.priors import Mixture
 from spinkit.smplify.fit import Fit, Start, body_stage
@@ -60,7 +60,9 @@ def deviation(
     return Deviation(spread[..., :2].square().mean(-1).sqrt(), spread[..., 2])
 
 
-def _variances(layer, prior: Mixture, keypoints: Keypoints, found: Fit, settings: SmplifySettings) -> Tensor:
+def _variances(
+    layer: KeypointLayer, prior: Mixture, keypoints: Keypoints, found: Fit, settings: SmplifySettings
+) -> Tensor:
     """Of x, y and z of every keypoint, square metres."""
     start = Start(found.rotvec, found.betas, found.camera)
     stage = body_stage(layer, prior, keypoints, found.camera, start, settings)
