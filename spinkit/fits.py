@@ -17,6 +17,8 @@ from spinkit.crop import Change
 
 NEVER = -1
 """The step of a fit that training has not touched."""
+LOOSE_RECORDS = 256
+"""Batches of history that are kept apart; more are joined, for a small tensor takes many times its numbers' memory."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,10 @@ class FitDictionary:
         self.updates[where] += 1
         self.updated_at[where] = step
         steps = torch.full_like(where, step)
-        self._events.append(Events(where, steps, before[rows].cpu(), after[rows].cpu()))
+        _append(self._events, Events(where, steps, before[rows].cpu(), after[rows].cpu()))
         watched = where[self.tracked[where]]
         if len(watched):
-            self._snapshots.append(self._snapshot(watched, step))
+            _append(self._snapshots, self._snapshot(watched, step))
         return better
 
     def _snapshot(self, keys: Tensor, step: int) -> Snapshots:
@@ -201,6 +203,13 @@ def _first_best(key: Tensor, error: Tensor) -> Tensor:
     mark = torch.zeros_like(first)
     mark[order[first]] = True
     return mark
+
+
+def _append(records: list, record: Events | Snapshots) -> None:
+    """Add to a history, and join what has grown long."""
+    records.append(record)
+    if len(records) > LOOSE_RECORDS:
+        records[:] = [_joined(records)]
 
 
 def _joined(records: list) -> Events | Snapshots:

@@ -15,7 +15,7 @@ FLOORS = (
     {"smplify", "data", "fits", "fit_files"},
     {"people", "spin", "evaluate", "clips"},
     {"view", "export", "siblings", "launch", "job"},
-    {"doctor"},
+    {"doctor", "lab"},
 )
 BANNED_ROOMS = {"utils", "common", "types", "constants", "config", "helpers", "misc", "core", "base"}
 FOLDERS = ("spinkit", "tests", "data", "notebooks", "benchmarks", ".ci")
