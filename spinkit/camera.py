@@ -134,6 +134,54 @@ def solve_translation(
     return torch.cat([mean_at_zero + mean_ray * depth[..., None], depth[..., None]], dim=-1)
 
 
+REWEIGHTINGS = 4
+"""Rounds in which a camera lets go of outliers; the error changes by less than 1 % after the third."""
+
+
+def solve_translation_robustly(
+    points: Float[Tensor, "batch n 3"],
+    keypoints_xy: Float[Tensor, "batch n 2"],
+    confidence: Float[Tensor, "batch n"],
+    scale: float,
+    camera: Camera,
+) -> Float[Tensor, "batch 3"]:
+    """`solve_translation` again and again, with less trust in keypoints that the last camera missed by far.
+
+    Args:
+        points: metres.
+        keypoints_xy: pixels; need only be finite where confidence is 0.
+        confidence: weights of the first round, at least 0.
+        scale: pixels beyond which a keypoint counts as an outlier, as Geman and McClure bend their squares.
+        camera: whose focal length and principal point are taken.
+
+    Source: Holland & Welsch 1977, iteratively reweighted least squares.
+    """
+    focal, flat, depth = camera.focal[:, None], points[..., :2], points[..., 2:]
+    ray = (keypoints_xy - camera.center[:, None]) / focal[..., None]
+    share = confidence / confidence.sum(1, keepdim=True).clamp(min=torch.finfo(points.dtype).tiny)
+    # Sums of moments, about the first round's means: so that few digits cancel, and each round is one product.
+    both = torch.cat([ray, ray * depth - flat], dim=-1)
+    mean = (share[..., None] * both).sum(1, keepdim=True)
+    around = both - mean
+    spread = torch.cat([around[..., :2].square(), around[..., :2] * around[..., 2:]], dim=-1)
+    moments = torch.cat([around, spread.unflatten(-1, (2, 2)).sum(-1)], dim=-1).mT.contiguous()
+    ridge = 1e-6 / focal.square()
+    bend = torch.ones_like(share)
+    for _ in range(REWEIGHTINGS):
+        weight = confidence * bend
+        weight = weight / weight.sum(1, keepdim=True).clamp(min=torch.finfo(points.dtype).tiny)
+        found = (moments * weight[:, None]).sum(2)
+        ray_mean, zero_mean = found[:, :2], found[:, 2:4]
+        variance = found[:, 4:5] - ray_mean.square().sum(1, keepdim=True)
+        covariance = found[:, 5:6] - (ray_mean * zero_mean).sum(1, keepdim=True)
+        away = (ridge * (2 * focal / RESOLUTION) - covariance) / (ridge + variance.clamp(min=0))
+        side = mean[:, 0, 2:] + zero_mean + (mean[:, 0, :2] + ray_mean) * away
+        missed = (flat + side[:, None]) / (depth + away[..., None]) - ray
+        square = missed.square().sum(2) * focal.square()
+        bend = (scale**2 / (scale**2 + square)).square()
+    return torch.cat([side, away], dim=1)
+
+
 def photo_camera(crop_camera: Camera, box: Float[Tensor, "*batch 3"]) -> Camera:
     """The same view in pixels of the photo that the crop was cut from.
 

@@ -104,8 +104,8 @@ def load(path: str | Path | None = None) -> Mixture:
 
 def charges(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Float[Tensor, "*batch m"]:
     """The energy of each pose by each component alone; the prior's is the lowest of them."""
-    whitened = torch.einsum("mij,...mj->...mi", prior.roots, body_pose[..., None, :] - prior.means)
-    return 0.5 * whitened.square().sum(-1) + prior.offsets
+    each = _by_all(prior, body_pose.reshape(-1, 69) - prior.means[:, None])
+    return (0.5 * each.square().sum(2).T + prior.offsets).reshape(*body_pose.shape[:-1], len(prior.means))
 
 
 def winner(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Int[Tensor, "*batch"]:
@@ -121,9 +121,30 @@ def mixture_residual(
     Args:
         component: of each pose; the winner where not given.
     """
-    best = winner(prior, body_pose.detach()) if component is None else component
-    whitened = (prior.roots[best] @ (body_pose - prior.means[best])[..., None])[..., 0]
-    return torch.cat([whitened / math.sqrt(2), prior.offsets[best].sqrt()[..., None]], dim=-1)
+    each = _by_all(prior, body_pose.reshape(-1, 69) - prior.means[:, None])
+    if component is None:
+        best = (0.5 * each.detach().square().sum(2) + prior.offsets[:, None]).argmin(0)
+    else:
+        best = component.flatten()
+    residual = torch.cat([_picked(each, best) / math.sqrt(2), prior.offsets[best].sqrt()[:, None]], dim=1)
+    return residual.reshape(*body_pose.shape[:-1], 70)
+
+
+def whitened(
+    prior: Mixture, away: Float[Tensor, "batch 69"], component: Int[Tensor, "batch"]
+) -> Float[Tensor, "batch 69"]:
+    """Differences of poses in the metric of a component each: their squared lengths are away' S^-1 away."""
+    return _picked(_by_all(prior, away.expand(len(prior.means), *away.shape)), component)
+
+
+def _by_all(prior: Mixture, away: Float[Tensor, "m batch 69"]) -> Float[Tensor, "m batch 69"]:
+    """Differences in the metric of every component: one product, quicker than to gather a matrix for each pose."""
+    return torch.bmm(away, prior.roots.mT)
+
+
+def _picked(each: Float[Tensor, "m batch 69"], component: Int[Tensor, "batch"]) -> Float[Tensor, "batch 69"]:
+    rows = torch.arange(len(component), device=component.device)
+    return each.flatten(0, 1).index_select(0, component * len(component) + rows)
 
 
 def bending_residual(rotvec: Float[Tensor, "*batch 24 3"]) -> Float[Tensor, "*batch 4"]:

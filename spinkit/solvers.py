@@ -112,10 +112,10 @@ class LevenbergMarquardt:
     @torch.no_grad()
     def __call__(self, problem: Problem, start: Float[Tensor, "batch n"]) -> Solution:
         state = _Running(problem, start.detach().clone(), self)
-        for _ in range(self.steps):
-            if not len(state.rows):
+        for number in range(self.steps):
+            if not state.rows.shape[0]:
                 break
-            state.step()
+            state.step(last=number == self.steps - 1)
         return state.finish()
 
 
@@ -140,31 +140,45 @@ class _Running:
         self.active = self.energy.isfinite() & self.gradient.isfinite().all(1)
         self.compact()
 
-    def step(self) -> None:
+    def step(self, last: bool) -> None:
         trial = self.unknowns + self.change()
-        energy, hessian, gradient = self.problem.linearize(trial)
+        if last:
+            # Nobody will ask for the derivative where the last step ends.
+            found = {"unknowns": trial, "energy": self.problem.residuals(trial).square().sum(1)}
+        else:
+            found = dict(zip(("energy", "hessian", "gradient"), self.problem.linearize(trial), strict=True))
+            found["unknowns"] = trial
+        energy = found["energy"]
         better = self.active & (energy < self.energy)  # False for NaN, so that it is never accepted.
         small = self.energy - energy < self.settings.tolerance * self.energy
         done = self.active & torch.where(better, small, self.damping > HOPELESS_DAMPING)
 
-        def accept(new: Tensor, old: Tensor) -> Tensor:
-            return torch.where(better.view(-1, *[1] * (new.dim() - 1)), new, old)
-
-        self.unknowns, self.energy = accept(trial, self.unknowns), accept(energy, self.energy)
-        self.hessian, self.gradient = accept(hessian, self.hessian), accept(gradient, self.gradient)
+        self.accept(better, found)
         self.damping = self.damping * torch.where(better, self.settings.shrink, self.settings.grow)
         self.iterations[self.rows] += self.active
         self.converged[self.rows] |= done
         self.active = self.active & ~done
         self.compact()
 
+    def accept(self, better: Tensor, found: dict[str, Tensor]) -> None:
+        """Go on from what was found, where it is better. What was found is nobody else's, and may be written to."""
+        if better.is_cuda:
+            for name, new in found.items():
+                setattr(self, name, torch.where(better.view(-1, *[1] * (new.dim() - 1)), new, getattr(self, name)))
+            return
+        # Most are better, so that it is quicker to bring back the others.
+        rows = (~better).nonzero()[:, 0]
+        for name, new in found.items():
+            setattr(self, name, new.index_copy_(0, rows, getattr(self, name)[rows]) if rows.shape[0] else new)
+
     def change(self) -> Float[Tensor, "running n"]:
         """The damped step; zero where the factor failed, which lets the damping grow."""
-        damped = self.hessian.clone()
-        diagonal = damped.diagonal(dim1=1, dim2=2)
+        diagonal = self.hessian.diagonal(dim1=1, dim2=2)
+        before = diagonal.clone()
         diagonal += self.damping[:, None] * (diagonal + self.settings.plain) + self.settings.floor
         # The upper factor, because that of the lower one is copied once more.
-        factor, failed = torch.linalg.cholesky_ex(damped, upper=True)
+        factor, failed = torch.linalg.cholesky_ex(self.hessian, upper=True)
+        diagonal.copy_(before)
         change = -torch.cholesky_solve(self.gradient[..., None], factor, upper=True)[..., 0]
         return torch.where((failed == 0)[:, None] & change.isfinite(), change, torch.zeros_like(change))
 
@@ -174,7 +188,7 @@ class _Running:
         Not on a graphics card: to ask how many are left would wait for all that it has been told to do, and samples
         that are done cost it little.
         """
-        if self.active.is_cuda or self.active.sum() > COMPACT_BELOW * len(self.active):
+        if self.active.is_cuda or self.active.sum() > COMPACT_BELOW * self.active.shape[0]:
             return
         self.store()
         index = self.active.nonzero()[:, 0]

@@ -91,7 +91,7 @@ def without_correctives(stage):
     layer = stage.layer
     return replace(
         stage,
-        layer=replace(layer, corrective_pair=layer.corrective_pair[:0], corrective_dirs=layer.corrective_dirs[..., :0]),
+        layer=replace(layer, corrective_pair=layer.corrective_pair[:0], corrective_dirs=layer.corrective_dirs[:0]),
     )
 
 

@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from spinkit import files, keypoints
-from spinkit.body import finding, keypoint_layer, reader
+from spinkit.body import finding, folding, reader
 from spinkit.body.finding import default_path, find
-from spinkit.body.keypoint_layer import KeypointLayer, PosedKeypoints, hat, left_jacobian
+from spinkit.body.keypoint_layer import KeypointLayer, PosedKeypoints
 from spinkit.body.model import Body, Posed, Shaped
+from spinkit.body.rotations import cross, hat, left_jacobian, product, rotation_and_jacobian
 
 __all__ = [
     "Body",
@@ -23,11 +24,14 @@ __all__ = [
     "Posed",
     "PosedKeypoints",
     "Shaped",
+    "cross",
     "default_path",
     "find",
     "hat",
     "left_jacobian",
     "load",
+    "product",
+    "rotation_and_jacobian",
 ]
 
 # The 11 vertices of SMPL's topology that keypoints 24..34 of the pool are: face, then feet.
@@ -144,4 +148,4 @@ def _keypoint_layer(arrays: dict[str, np.ndarray], extra: np.ndarray) -> Keypoin
     regressor = torch.from_numpy(np.concatenate([picked, extra]).astype(np.float64))
     model = {key: torch.from_numpy(arrays[key].astype(np.float64)) for key in MODEL}
     points = tuple(p if p < FIRST_REGRESSED else p - FIRST_REGRESSED + 24 + len(POOL_VERTICES) for p in keypoints.POOL)
-    return keypoint_layer.build(model, regressor, points).to(torch.float32)
+    return folding.build(model, regressor, points).to(torch.float32)

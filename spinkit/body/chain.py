@@ -26,8 +26,10 @@ class Tables:
 
     levels: tuple[tuple[Int[Tensor, "_"], Int[Tensor, "_"]], ...]
     """For each level after the first: its joints, and their parents' places in the level before."""
+    order: Int[Tensor, "24"]
+    """The joints when levels are laid end to end."""
     back: Int[Tensor, "24"]
-    """Where each joint stands when levels are laid end to end."""
+    """Where each joint then stands."""
     parents: Int[Tensor, "23"]
     """Of all joints but the pelvis."""
     ancestry: Bool[Tensor, "24 24"]
@@ -47,7 +49,7 @@ def tables(device: torch.device) -> Tables:
     for joint, parent in enumerate(JOINT_PARENTS[1:], start=1):
         table[joint] |= table[parent]
     back = tensor([order.index(joint) for joint in range(len(order))])
-    return Tables(tuple(found), back, tensor(list(JOINT_PARENTS[1:])), table.to(device))
+    return Tables(tuple(found), tensor(order), back, tensor(list(JOINT_PARENTS[1:])), table.to(device))
 
 
 def ancestry(device: torch.device | None = None) -> Bool[Tensor, "24 24"]:
@@ -69,6 +71,16 @@ def world_rotations(rotmat: Float[Tensor, "*batch 24 3 3"]) -> Float[Tensor, "*b
     for joints, parents in known.levels:
         by_level.append(by_level[-1].index_select(1, parents) @ flat.index_select(1, joints))
     return torch.cat(by_level, dim=1).index_select(1, known.back).reshape(rotmat.shape)
+
+
+def world_rotations_batch_last(rotmat: Float[Tensor, "24 3 3 batch"]) -> Float[Tensor, "24 3 3 batch"]:
+    """`world_rotations` where every number of a batch lies beside its neighbours': sums then run along memory."""
+    known = tables(rotmat.device)
+    own = rotmat.index_select(0, known.order).split([len(level) for level in levels()])
+    by_level = [own[0]]
+    for (_, parents), turn in zip(known.levels, own[1:], strict=True):
+        by_level.append((by_level[-1].index_select(0, parents)[..., None, :] * turn[:, None]).sum(2))
+    return torch.cat(by_level).index_select(0, known.back)
 
 
 def place_joints(

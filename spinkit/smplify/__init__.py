@@ -8,7 +8,7 @@
 Source: Bogo et al. 2016; the two stages and weights as in Kolotouros et al. 2019.
 """
 
-from spinkit.smplify.fit import Fit, Start, body_stage, counted, distance_from_start, fit, judge, too_few
+from spinkit.smplify.fit import Fit, Start, body_stage, counted, distance_from_start, errors, fit, judge, too_few
 from spinkit.smplify.initial import HEADINGS, covering_translation, heading_starts, initial_fits
 from spinkit.smplify.objective import BODY_UNKNOWNS, BodyStage, CameraStage, View, robust, robust_derivative
 from spinkit.smplify.settings import IGNORED, SmplifySettings, initial, published, quick
@@ -30,6 +30,7 @@ __all__ = [
     "covering_translation",
     "deviation",
     "distance_from_start",
+    "errors",
     "fit",
     "heading_starts",
     "initial",

@@ -1,7 +1,8 @@
 """The two stages, from a start to a fit, and the judge that compares fits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import roma
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from spinkit import camera as cameras
 from spinkit import priors
-from spinkit.body import Body, KeypointLayer
+from spinkit.body import Body, KeypointLayer, rotation_and_jacobian
 from spinkit.camera import Camera
 from spinkit.keypoints import ANNOTATED, Keypoints
 from spinkit.priors import Mixture
@@ -164,6 +165,8 @@ def _against_rivals(stage: BodyStage, solved: Solution) -> Solution:
     charge = stage.settings.pose_weight**2 * priors.charges(stage.prior, solved.unknowns[:, 3:72])
     lowest, component = charge.topk(2, dim=1, largest=False)
     rows = (lowest[:, 1] - lowest[:, 0] < gap).nonzero()[:, 0]
+    if not len(rows):
+        return solved
     some = stage.select(rows)
     tried = RIVAL_SOLVER(replace(some, component=component[rows, 1]), solved.unknowns[rows])
     energy = some.residuals(tried.unknowns).square().sum(1)
@@ -210,18 +213,17 @@ def _mean_error(square: Tensor, weight: Tensor, settings: SmplifySettings) -> Te
 def _camera_stage(layer: KeypointLayer, keypoints: Keypoints, start: Start, settings: SmplifySettings) -> Solution:
     if settings.camera_solver is None:
         return _best_camera(layer, keypoints, start, settings)
-    points, view = _torso(keypoints, start.camera, settings)
-    rotmat = roma.rotvec_to_rotmat(start.rotvec)
-    rotmat[:, 0] = torch.eye(3, dtype=rotmat.dtype, device=rotmat.device)
-    unique = torch.tensor(sorted(set(TORSO + TORSO_ANNOTATED)), device=rotmat.device)
-    posed = layer.select(unique).pose(rotmat, start.betas)
-    chosen = torch.searchsorted(unique, points)
-    positions = posed.positions().gather(1, chosen[..., None].expand(-1, -1, 3))
+    detected, view = _torso(keypoints, start.camera, settings)
+    upright = torch.cat([torch.zeros_like(start.rotvec[:, :1]), start.rotvec[:, 1:]], dim=1)
+    rotmat, _ = rotation_and_jacobian(upright.permute(1, 2, 0))
+    posed = some_keypoints(layer, TORSO + TORSO_ANNOTATED).posed(rotmat, start.betas.T)
+    ours, theirs = posed.positions().split(len(TORSO), dim=1)
+    positions = torch.where(detected[:, None, None], ours, theirs)
     translation = start.camera.translation
     stage = CameraStage(
         view=view,
-        offsets=positions - posed.pelvis[:, None],
-        pelvis=posed.pelvis,
+        offsets=positions - posed.pelvis.T[:, None],
+        pelvis=posed.pelvis.T,
         depth=translation[:, 2],
         turn=start.rotvec[:, 0],
         depth_weight=settings.depth_weight,
@@ -232,7 +234,7 @@ def _camera_stage(layer: KeypointLayer, keypoints: Keypoints, start: Start, sett
 
 def _best_camera(layer: KeypointLayer, keypoints: Keypoints, start: Start, settings: SmplifySettings) -> Solution:
     """The start as it is, under the camera that suits it best: what is left of the camera stage without a solver."""
-    points = layer.pose(roma.rotvec_to_rotmat(start.rotvec), start.betas).positions()
+    points = _points(layer, start.rotvec, start.betas)
     translation = _robust_translation(points, keypoints, start.camera, settings)
     translation = torch.where(translation[:, 2:] > 0, translation, start.camera.translation)
     none = torch.zeros(len(points), dtype=torch.int64, device=points.device)
@@ -241,17 +243,24 @@ def _best_camera(layer: KeypointLayer, keypoints: Keypoints, start: Start, setti
 
 
 def _torso(keypoints: Keypoints, camera: Camera, settings: SmplifySettings) -> tuple[Tensor, View]:
-    """Which four keypoints the camera stage uses, sample by sample, and what the photo says of them."""
-    device = keypoints.xy.device
-    detected, annotated = torch.tensor(TORSO, device=device), torch.tensor(TORSO_ANNOTATED, device=device)
-    seen = keypoints.confidence > 0
-    prefer = seen[:, detected].all(1) & settings.hips_in_camera_stage
-    points = torch.where(prefer[:, None], detected, annotated)
-    weight = torch.ones_like(points, dtype=keypoints.xy.dtype)
+    """Whether the camera stage uses the detected four or the annotated, sample by sample, and what the photo says."""
+    seen = (keypoints.confidence[:, _TORSOS] > 0).unflatten(1, (2, -1))
+    prefer = seen[:, 0].all(1) & settings.hips_in_camera_stage
+    xy = keypoints.xy[:, _TORSOS].unflatten(1, (2, -1))
+    xy = torch.where(prefer[:, None, None], xy[:, 0], xy[:, 1])
+    weight = torch.ones_like(xy[..., 0])
     if not settings.missing_torso_counts:
-        weight = weight * seen.gather(1, points)
-    xy = keypoints.xy.gather(1, points[..., None].expand(-1, -1, 2))
-    return points, View(xy, weight, camera.focal, camera.center)
+        weight = torch.where(prefer[:, None], seen[:, 0], seen[:, 1]).to(weight)
+    return prefer, View(xy, weight, camera.focal, camera.center)
+
+
+_TORSOS = list(TORSO + TORSO_ANNOTATED)
+
+
+@lru_cache(maxsize=64)
+def some_keypoints(layer: KeypointLayer, points: tuple[int, ...]) -> KeypointLayer:
+    """A layer of a few keypoints, made once: most batches have the same ones."""
+    return layer.select(torch.tensor(points, dtype=torch.int64, device=layer.mass.device))
 
 
 def body_stage(
@@ -269,7 +278,7 @@ def body_stage(
     used = (confidence > 0).any(0).nonzero()[:, 0]
     pose = start.rotvec.flatten(1)
     return BodyStage(
-        layer=layer.select(used),
+        layer=some_keypoints(layer, tuple(used.tolist())),
         prior=prior,
         view=View(keypoints.xy[:, used], confidence[:, used], camera.focal, camera.center),
         translation=camera.translation,
@@ -277,10 +286,6 @@ def body_stage(
         near=priors.winner(prior, pose[:, 3:]),
         settings=settings,
     )
-
-
-REWEIGHTINGS = 4
-"""Rounds in which the judge's camera lets go of outliers; the error changes by less than 1 % after the third."""
 
 
 @torch.no_grad()
@@ -300,16 +305,36 @@ def judge(
         The cameras, and px^2 a sample: the mean robust error of the keypoints that count. Infinite where keypoints
         are too few, or the body would have to stand behind the camera.
     """
-    settings = settings or SmplifySettings()
-    points = body.keypoints(roma.rotvec_to_rotmat(rotvec), betas)
-    camera = cameras.crop_camera(points.new_zeros(len(points), 3))
+    return _judged(_points(body.keypoints_only(), rotvec, betas), keypoints, settings or SmplifySettings())
+
+
+@torch.no_grad()
+def errors(
+    body: Body,
+    keypoints: Keypoints,
+    rotvec: Float[Tensor, "batch 24 3"],
+    betas: Float[Tensor, "batch 10"],
+    settings: Sequence[SmplifySettings],
+) -> list[Float[Tensor, "batch"]]:
+    """The errors by `judge` under several settings, for bodies that are posed once."""
+    points = _points(body.keypoints_only(), rotvec, betas)
+    return [_judged(points, keypoints, each)[1] for each in settings]
+
+
+def _judged(points: Tensor, keypoints: Keypoints, settings: SmplifySettings) -> tuple[Camera, Tensor]:
+    camera = cameras.crop_camera(points.new_zeros(points.shape[0], 3))
     camera = cameras.crop_camera(_robust_translation(points, keypoints, camera, settings))
     weight = counted(keypoints)
     pixels = cameras.project(camera, points) - keypoints.xy
-    errors = (weight[..., None] * robust(pixels, settings.robust_scale)).square().sum(-1)
-    error = _mean_error(errors, weight, settings)
+    square = (weight[..., None] * robust(pixels, settings.robust_scale)).square().sum(-1)
+    error = _mean_error(square, weight, settings)
     bad = too_few(keypoints, settings) | (camera.translation[:, 2] <= 0) | ~error.isfinite()
     return camera, torch.where(bad, torch.full_like(error, torch.inf), error)
+
+
+def _points(layer: KeypointLayer, rotvec: Tensor, betas: Tensor) -> Float[Tensor, "batch 49 3"]:
+    rotmat, _ = rotation_and_jacobian(rotvec.permute(1, 2, 0))
+    return layer.posed(rotmat, betas.T).positions()
 
 
 def _robust_translation(
@@ -319,13 +344,7 @@ def _robust_translation(
     # Hips are where they are for the camera, though bodies are not fitted to them.
     weight = counted(keypoints)
     trust = torch.cat([weight[:, : ANNOTATED.start], keypoints.confidence[:, ANNOTATED]], dim=1).square()
-    bend = torch.ones_like(trust)
-    for _ in range(REWEIGHTINGS):
-        translation = cameras.solve_translation(points, keypoints.xy, trust * bend, camera.focal, camera.center)
-        placed = replace(camera, translation=translation)
-        square = (cameras.project(placed, points) - keypoints.xy).square().sum(-1)
-        bend = (settings.robust_scale**2 / (settings.robust_scale**2 + square)).square()
-    return translation
+    return cameras.solve_translation_robustly(points, keypoints.xy, trust, settings.robust_scale, camera)
 
 
 def distance_from_start(
@@ -334,6 +353,5 @@ def distance_from_start(
     """What the objective charges poses for leaving their start: px^2, as weighed, summed over joints."""
     turn = roma.rotvec_geodesic_distance(rotvec[:, 0], start[:, 0])
     pose, begun = rotvec[:, 1:].flatten(1), start[:, 1:].flatten(1)
-    root = prior.roots[priors.winner(prior, begun)]
-    away = (root @ (pose - begun)[..., None])[..., 0]
+    away = priors.whitened(prior, pose - begun, priors.winner(prior, begun))
     return settings.turn_weight**2 * turn.square() + 0.5 * settings.start_weight**2 * away.square().sum(1)

@@ -12,13 +12,14 @@ its start (index 0), and a camera that moves with the body, are ours, and off un
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from spinkit import priors
-from spinkit.body import KeypointLayer, hat, left_jacobian
+from spinkit.body import KeypointLayer, cross, product, rotation_and_jacobian
 from spinkit.priors import Mixture
 from spinkit.smplify.settings import SmplifySettings
 
@@ -49,13 +50,32 @@ class View:
         """Pixels from each keypoint to the projection of a point in the camera frame."""
         return self.focal[:, None, None] * points[..., :2] / points[..., 2:] + self.center[:, None] - self.xy
 
-    def error_derivative(self, points: Float[Tensor, "batch points 3"]) -> Float[Tensor, "batch points 2 3"]:
-        """Derivative of `error` with respect to the points."""
-        x, y, z = points.unbind(-1)
-        scale = self.focal[:, None] / z
-        zero = torch.zeros_like(x)
-        rows = [scale, zero, -scale * x / z, zero, scale, -scale * y / z]
-        return torch.stack(rows, dim=-1).unflatten(-1, (2, 3))
+    def bent(
+        self, points: Float[Tensor, "points 3 batch"], scale: float = math.inf
+    ) -> tuple[Float[Tensor, "points 2 batch"], Float[Tensor, "points 2 3 batch"]]:
+        """The weighed residuals of points in the camera frame, and their derivative; the batch comes last.
+
+        Args:
+            scale: that of `robust`; without it, residuals are pixels.
+        """
+        aim, weight = self._batch_last
+        nearness = self.focal / points[:, 2:]
+        seen = points[:, :2] * nearness
+        residual = weight * (seen - aim)
+        slope = weight.expand_as(residual)
+        if scale < math.inf:
+            bend = scale * ((seen - aim).square() + scale**2).rsqrt()
+            residual, slope = residual * bend, slope * bend**3
+        rows = points.new_zeros(points.shape[0], 2, 3, points.shape[-1])
+        # x moves the first residual, y the second, z both.
+        rows[:, :, :2].diagonal(dim1=1, dim2=2).copy_((slope * nearness).transpose(1, 2))
+        rows[:, :, 2] = slope * seen / -points[:, 2:]
+        return residual, rows
+
+    @cached_property
+    def _batch_last(self) -> tuple[Tensor, Tensor]:
+        """Where the keypoints lie from the principal point, and their weights."""
+        return (self.xy - self.center[:, None]).permute(1, 2, 0).contiguous(), self.weight.T[:, None].contiguous()
 
 
 @dataclass(frozen=True)
@@ -85,35 +105,47 @@ class CameraStage:
         )
 
     def residuals(self, unknowns: Float[Tensor, "batch 6"]) -> Float[Tensor, "batch m"]:
-        _, points = self._points(unknowns)
-        pixels = self.view.weight[..., None] * self.view.error(points)
-        return torch.cat([pixels.flatten(1), self._ties(unknowns)], dim=1)
-
-    def _ties(self, unknowns: Tensor) -> Tensor:
-        deeper = self.depth_weight * (unknowns[:, 5:] - self.depth[:, None])
-        return torch.cat([self.turn_weight * (unknowns[:, :3] - self.turn), deeper], dim=1)
-
-    def _points(self, unknowns: Tensor) -> tuple[Tensor, Tensor]:
-        jacobian = left_jacobian(unknowns[:, :3])
-        turned = self.offsets + (self.offsets @ jacobian.mT) @ hat(unknowns[:, :3]).mT
-        return turned, turned + (self.pelvis + unknowns[:, 3:])[:, None]
+        columns = unknowns.T
+        rotmat, _ = rotation_and_jacobian(columns[None, :3])
+        _, points = self._points(rotmat, columns)
+        pixels = self.view.weight[..., None] * self.view.error(points.permute(2, 0, 1))
+        ties = self._ties.sqrt() * (unknowns - self._begun)
+        return torch.cat([pixels.flatten(1), ties], dim=1)
 
     def linearize(self, unknowns: Float[Tensor, "batch 6"]) -> tuple[Tensor, Tensor, Tensor]:
-        turned, points = self._points(unknowns)
-        weight = self.view.weight[..., None]
-        residual = (weight * self.view.error(points)).flatten(1)
-        by_point = weight[..., None] * self.view.error_derivative(points)
-        by_turn = by_point @ (-hat(turned) @ left_jacobian(unknowns[:, None, :3]))
-        jacobian = torch.cat([by_turn, by_point], dim=-1).flatten(1, 2)
-        ties = self._ties(unknowns)
-        hessian = jacobian.mT @ jacobian
-        gradient = (jacobian.mT @ residual[..., None])[..., 0]
-        diagonal = hessian.diagonal(dim1=1, dim2=2)
-        diagonal[:, :3] += self.turn_weight**2
-        diagonal[:, 5] += self.depth_weight**2
-        gradient[:, :3] += self.turn_weight * ties[:, :3]
-        gradient[:, 5] += self.depth_weight * ties[:, 3]
-        return residual.square().sum(1) + ties.square().sum(1), hessian, gradient
+        columns = unknowns.T.contiguous()
+        rotmat, turning = rotation_and_jacobian(columns[None, :3])
+        turned, points = self._points(rotmat, columns)
+        residual, rows = self.view.bent(points)
+        by_turn = product(cross(turned[:, None], rows), turning.expand(rows.shape[0], 3, 3, -1))
+        jacobian = torch.cat([by_turn, rows, residual[:, :, None]], dim=2).flatten(0, 1).permute(2, 0, 1).contiguous()
+        # The residual is J's last column, so that one product gives J'J, J'r and r'r.
+        whole = jacobian.mT @ jacobian
+        off = unknowns - self._begun
+        pull = self._ties * off
+        hessian = whole[:, :6, :6]
+        hessian.diagonal(dim1=1, dim2=2).add_(self._ties)
+        return whole[:, 6, 6] + (pull * off).sum(1), hessian, whole[:, 6, :6] + pull
+
+    def _points(self, rotmat: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """The points as the body is turned, against the pelvis and in the camera frame; the batch comes last."""
+        turned = (rotmat * self._rigid[:, None]).sum(2)
+        return turned, turned + (self.pelvis.T + columns[3:])
+
+    @cached_property
+    def _rigid(self) -> Float[Tensor, "points 3 batch"]:
+        return self.offsets.permute(1, 2, 0).contiguous()
+
+    @cached_property
+    def _ties(self) -> Float[Tensor, "6"]:
+        """How much each unknown is held where it began, squared."""
+        held = [self.turn_weight**2] * 3 + [0.0, 0.0, self.depth_weight**2]
+        return self.offsets.new_tensor(held)
+
+    @cached_property
+    def _begun(self) -> Float[Tensor, "batch 6"]:
+        nowhere = self.turn.new_zeros(len(self.turn), 2)
+        return torch.cat([self.turn, nowhere, self.depth[:, None]], dim=1)
 
 
 BODY_UNKNOWNS = 82
@@ -143,18 +175,13 @@ class BodyStage:
         chosen = {name: getattr(self, name)[rows] for name in per_sample if getattr(self, name) is not None}
         return replace(self, view=self.view.select(rows), **chosen)
 
-    def _split(self, unknowns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotation vectors, betas, and the camera's translation."""
-        rotvec, betas = unknowns[:, :72].unflatten(1, (24, 3)), unknowns[:, 72:BODY_UNKNOWNS]
-        return rotvec, betas, unknowns[:, BODY_UNKNOWNS:] if self.settings.camera_moves else self.translation
-
     def terms(self, unknowns: Float[Tensor, "batch n"]) -> dict[str, Float[Tensor, "batch m"]]:
         """The residuals by name; `start` and `depth` only where the settings have them."""
         s = self.settings
-        rotvec, betas, translation = self._split(unknowns)
-        eye = torch.eye(3, dtype=unknowns.dtype, device=unknowns.device)
-        rotmat = eye + hat(rotvec) @ left_jacobian(rotvec)
-        points = self.layer.pose(rotmat, betas).positions() + translation[:, None]
+        rotvec, betas = unknowns[:, :72].unflatten(1, (24, 3)), unknowns[:, 72:BODY_UNKNOWNS]
+        translation = unknowns[:, BODY_UNKNOWNS:] if s.camera_moves else self.translation
+        rotmat, _ = rotation_and_jacobian(rotvec.permute(1, 2, 0))
+        points = self.layer.posed(rotmat, betas.T).positions() + translation[:, None]
         pixels = self.view.weight[..., None] * robust(self.view.error(points), s.robust_scale)
         found = {
             "keypoints": pixels.flatten(1),
@@ -164,7 +191,7 @@ class BodyStage:
         }
         if s.start_weight or s.turn_weight:
             away = unknowns[:, :72] - self.start
-            whitened = (self.prior.roots[self.near] @ away[:, 3:, None])[..., 0] / math.sqrt(2)
+            whitened = priors.whitened(self.prior, away[:, 3:], self.near) / math.sqrt(2)
             found["start"] = torch.cat([s.turn_weight * away[:, :3], s.start_weight * whitened], dim=1)
         if s.camera_moves:
             found["depth"] = s.depth_weight * (translation[:, 2:] - self.translation[:, 2:])
@@ -174,88 +201,109 @@ class BodyStage:
         return torch.cat(list(self.terms(unknowns).values()), dim=1)
 
     def linearize(self, unknowns: Float[Tensor, "batch n"]) -> tuple[Tensor, Tensor, Tensor]:
-        energy, hessian, gradient = self._keypoints(unknowns)
-        for add in (self._add_pose, self._add_bending, self._add_shape, self._add_start, self._add_depth):
-            energy = energy + add(unknowns, hessian, gradient)
-        return energy, hessian, gradient
-
-    def _keypoints(self, unknowns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Energy, J'J and J'r of the keypoints.
+        """Energy, J'J and J'r.
 
         J leaves out how pose correctives change, which would double its cost and hardly turn a step. J'r has all, so
         that a fit ends where the objective is lowest and not nearby.
         """
-        scale = self.settings.robust_scale
-        rotvec, betas, translation = self._split(unknowns)
-        turning = left_jacobian(rotvec)
-        eye = torch.eye(3, dtype=unknowns.dtype, device=unknowns.device)
-        posed = self.layer.pose(eye + hat(rotvec) @ turning, betas)
-        points = posed.positions() + translation[:, None]
-        error = self.view.error(points)
-        weight = self.view.weight[..., None]
-        residual = weight * robust(error, scale)
-        rows = (weight * robust_derivative(error, scale))[..., None] * self.view.error_derivative(points)
-        jacobian = posed.derivative(turning, rows, correctives=False)
-        if self.settings.camera_moves:
-            jacobian = torch.cat([jacobian, rows], dim=-1)
-        jacobian = jacobian.flatten(1, 2)
-        gradient = (jacobian.mT @ residual.flatten(1)[..., None])[..., 0]
-        force = (residual[..., None] * rows).sum(2)
-        gradient[:, 3:72] += posed.corrective_pull(turning, force)
-        return residual.square().sum((1, 2)), jacobian.mT @ jacobian, gradient
+        known, n = tables(self.layer, self.prior, self.settings), unknowns.shape[1]
+        jacobian, pull = self._keypoints(unknowns, known)
+        energy, gradient, row = self._quadratics(unknowns, known)
+        # The residual is J's last column, so that one product gives J'J, J'r and r'r.
+        whole = torch.baddbmm(known.quadratic.index_select(0, row), jacobian.mT, jacobian)
+        hessian = whole[:, :n, :n]
+        gradient = gradient + whole[:, n, :n]
+        gradient[:, 3:72] += pull
+        return energy + whole[:, n, n] + self._add_bending(unknowns, hessian, gradient, known), hessian, gradient
 
-    # Each adds its share to J'J and J'r of this call, which no one else holds yet, and returns its energy.
+    def _keypoints(self, unknowns: Tensor, known: "Tables") -> tuple[Tensor, Tensor]:
+        """The keypoints' J with their residual as its last column, and the correctives' share of their J'r."""
+        columns = unknowns.T.contiguous()
+        rotmat, turning = rotation_and_jacobian(columns[:72].unflatten(0, (24, 3)))
+        posed = self.layer.posed(rotmat, columns[72:BODY_UNKNOWNS])
+        moves = self.settings.camera_moves
+        points = posed.places() + (columns[BODY_UNKNOWNS:] if moves else self.translation.T)
+        residual, rows = self.view.bent(points, self.settings.robust_scale)
+        more = torch.cat([rows, residual[:, :, None]], dim=2) if moves else residual[:, :, None]
+        zeros = columns.new_zeros(1, unknowns.shape[0])
+        stacked = torch.cat([*posed.columns(turning, rows), more.flatten(0, 2), zeros])
+        dense = stacked.index_select(0, known.arrangement).T.contiguous()
+        pull = posed.corrective_pull(turning, (residual[:, :, None] * rows).sum(1))
+        return dense.reshape(unknowns.shape[0], 2 * points.shape[0], unknowns.shape[1] + 1), pull.T
 
-    def _add_pose(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-        prior, weight = self.prior, self.settings.pose_weight**2
-        best = priors.winner(prior, unknowns[:, 3:72]) if self.component is None else self.component
-        away = unknowns[:, 3:72] - prior.means[best]
-        return (
-            _add_quadratic(0.5 * weight * prior.precisions[best], away, hessian, gradient)
-            + weight * prior.offsets[best]
-        )
-
-    def _add_bending(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-        square_sum = torch.zeros_like(unknowns[:, 0])
-        diagonal = hessian.diagonal(dim1=1, dim2=2)
-        for index, sign in priors.BENDING:
-            square = self.settings.bending_weight**2 * torch.exp(2 * sign * unknowns[:, index])
-            diagonal[:, index] += square
-            gradient[:, index] += sign * square
-            square_sum += square
-        return square_sum
-
-    def _add_shape(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-        weight, betas = self.settings.shape_weight**2, unknowns[:, 72:BODY_UNKNOWNS]
-        hessian.diagonal(dim1=1, dim2=2)[:, 72:BODY_UNKNOWNS] += weight
-        gradient[:, 72:BODY_UNKNOWNS] += weight * betas
-        return weight * betas.square().sum(1)
-
-    def _add_start(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-        s = self.settings
-        energy = torch.zeros_like(unknowns[:, 0])
-        if s.turn_weight:
-            turned = unknowns[:, :3] - self.start[:, :3]
-            hessian.diagonal(dim1=1, dim2=2)[:, :3] += s.turn_weight**2
-            gradient[:, :3] += s.turn_weight**2 * turned
-            energy = energy + s.turn_weight**2 * turned.square().sum(1)
+    def _quadratics(self, unknowns: Tensor, known: "Tables") -> tuple[Tensor, Tensor, Tensor]:
+        """Energy and J'r of all terms whose J'J is known beforehand, and which of the tables' J'J it is."""
+        s, prior, batch = self.settings, self.prior, unknowns.shape[0]
+        pose, rows = unknowns[:, 3:72], torch.arange(batch, device=unknowns.device)
+        away = pose - prior.means[:, None]
         if s.start_weight:
-            precision = 0.5 * s.start_weight**2 * self.prior.precisions[self.near]
-            energy = energy + _add_quadratic(precision, unknowns[:, 3:72] - self.start[:, 3:], hessian, gradient)
-        return energy
+            left = (pose - self.start[:, 3:]).expand_as(away)
+            away = torch.cat([away, left], dim=1)
+        # By every component at once: that is one product, and says which of them is the lowest.
+        pulls = 0.5 * torch.bmm(away, prior.precisions)
+        charges = (away * pulls).sum(2)
+        best = self.component
+        if best is None:
+            best = (charges[:, :batch] + prior.offsets[:, None]).argmin(0)
+        begun = torch.cat([self.start[:, :3], unknowns.new_zeros(batch, 79), self.translation], dim=1)
+        off = unknowns - begun[:, : unknowns.shape[1]]
+        gradient = known.diagonal * off
+        energy = (gradient * off).sum(1)
+        each, width = s.pose_weight**2, away.shape[1]
+        place = best * width + rows
+        gradient[:, 3:72] += each * pulls.flatten(0, 1).index_select(0, place)
+        energy += each * (charges.flatten().index_select(0, place) + prior.offsets.index_select(0, best))
+        if not s.start_weight:
+            return energy, gradient, best
+        each, place = s.start_weight**2, self.near * width + batch + rows
+        gradient[:, 3:72] += each * pulls.flatten(0, 1).index_select(0, place)
+        energy += each * charges.flatten().index_select(0, place)
+        return energy, gradient, self.near * len(prior.means) + best
 
-    def _add_depth(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-        if not self.settings.camera_moves:
-            return torch.zeros_like(unknowns[:, 0])
-        weight, deeper = self.settings.depth_weight**2, unknowns[:, -1] - self.translation[:, 2]
-        hessian[:, -1, -1] += weight
-        gradient[:, -1] += weight * deeper
-        return weight * deeper.square()
+    def _add_bending(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor, known: "Tables") -> Tensor:
+        """Add to J'J and J'r of this call, which no one else holds yet, and return the energy."""
+        square = (self.settings.bending_weight * (unknowns.index_select(1, known.bent) * known.sign).exp()).square()
+        hessian.diagonal(dim1=1, dim2=2).index_add_(1, known.bent, square)
+        gradient.index_add_(1, known.bent, known.sign * square)
+        return square.sum(1)
 
 
-def _add_quadratic(precision: Tensor, away: Tensor, hessian: Tensor, gradient: Tensor) -> Tensor:
-    """Add the energy away' precision away of the body pose to J'J and J'r, and return it."""
-    pull = (precision @ away[..., None])[..., 0]
-    hessian[:, 3:72, 3:72] += precision
-    gradient[:, 3:72] += pull
-    return (away * pull).sum(1)
+@dataclass(frozen=True)
+class Tables:
+    """What a body stage looks up and no sample changes."""
+
+    arrangement: Int[Tensor, "cells"]
+    """Of the keypoints' derivative, with the camera's columns, where it moves, and the residual behind."""
+    quadratic: Float[Tensor, "kinds n1 n1"]
+    """J'J of priors and ties, for each component of the prior; where the fit is tied to its start, for each pair of the
+    start's component and the pose's. A last row and column of zeros make room for the residual."""
+    diagonal: Float[Tensor, "n"]
+    """J'J of the terms that hold single unknowns to a number: shape, turn and depth."""
+    bent: Int[Tensor, "4"]
+    sign: Float[Tensor, "4"]
+    """The unknowns that must not grow, or shrink: those of `priors.BENDING`."""
+
+
+@lru_cache(maxsize=16)
+def tables(layer: KeypointLayer, prior: Mixture, settings: SmplifySettings) -> Tables:
+    """Made once for fits of the same kind. Layer and prior are told apart by their tensors, which nobody writes to."""
+    moves, precision = settings.camera_moves, 0.5 * prior.precisions
+    n = BODY_UNKNOWNS + 3 * moves
+    diagonal = precision.new_zeros(n)
+    diagonal[:3], diagonal[72:BODY_UNKNOWNS] = settings.turn_weight**2, settings.shape_weight**2
+    if moves:
+        diagonal[-1] = settings.depth_weight**2
+    kinds = settings.pose_weight**2 * precision
+    if settings.start_weight:
+        kinds = (settings.start_weight**2 * precision[:, None] + kinds).flatten(0, 1)
+    quadratic = precision.new_zeros(len(kinds), n + 1, n + 1)
+    quadratic[:, 3:72, 3:72] = kinds
+    quadratic.diagonal(dim1=1, dim2=2)[:, :n] += diagonal
+    index, sign = zip(*priors.BENDING, strict=True)
+    return Tables(
+        layer.arrangement(2, 3 * moves + 1),
+        quadratic,
+        diagonal,
+        torch.tensor(index, device=precision.device),
+        precision.new_tensor(sign),
+    )
