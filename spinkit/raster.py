@@ -125,7 +125,7 @@ def _corners(
     z = vertices[..., 2:]
     # A face with such a corner is dropped later; here only infinities must not arise.
     image = focal[:, None, None] * vertices[..., :2] / z.clamp(min=NEAR) + center[:, None]
-    screen = torch.cat([image, z], dim=-1).permute(1, 2, 0).reshape(vertices.shape[1], -1)
+    screen = torch.cat([image, z], dim=-1).permute(1, 2, 0).flatten(1)
     return screen.index_select(0, faces.T.reshape(-1)).view(3, len(faces), 3, len(vertices))
 
 

@@ -7,6 +7,7 @@ import pytest
 import roma
 import smplx
 import torch
+from rotating import hat
 
 from spinkit import body as bodies
 from spinkit import crop, keypoints
@@ -115,11 +116,11 @@ def test_the_derivative_in_closed_form_is_that_of_automatic_differentiation(exac
 
     def positions(rotvec, betas):
         # The matrix exponential has no seam at zero or at half turns.
-        rotmat = torch.linalg.matrix_exp(bodies.hat(rotvec))
+        rotmat = torch.linalg.matrix_exp(hat(rotvec))
         return layer.pose(rotmat, betas).positions().sum(0)
 
     by_rotation, by_betas = torch.autograd.functional.jacobian(positions, (rotvec, betas), vectorize=True)
-    posed = layer.pose(torch.linalg.matrix_exp(bodies.hat(rotvec)), betas)
+    posed = layer.pose(torch.linalg.matrix_exp(hat(rotvec)), betas)
     rows = torch.eye(3, dtype=torch.float64).expand(2, 49, 3, 3)
     found = posed.derivative(bodies.left_jacobian(rotvec), rows)
     torch.testing.assert_close(found[..., :72], by_rotation.movedim(2, 0).flatten(-2), atol=1e-8, rtol=0)
@@ -152,11 +153,11 @@ def test_rows_of_a_derivative_multiply_it(exact):
 def test_the_left_jacobian_gives_the_rotation_and_its_change(angle):
     rotvec = angle * torch.nn.functional.normalize(torch.randn(5, 3, generator=seeded(), dtype=torch.float64), dim=-1)
     jacobian, eye = bodies.left_jacobian(rotvec), torch.eye(3, dtype=torch.float64)
-    rotmat = torch.linalg.matrix_exp(bodies.hat(rotvec))
-    torch.testing.assert_close(eye + bodies.hat(rotvec) @ jacobian, rotmat, atol=1e-12, rtol=0)
+    rotmat = torch.linalg.matrix_exp(hat(rotvec))
+    torch.testing.assert_close(eye + hat(rotvec) @ jacobian, rotmat, atol=1e-12, rtol=0)
     step = 1e-6 * torch.randn(5, 3, generator=seeded(1), dtype=torch.float64)
-    turn = torch.linalg.matrix_exp(bodies.hat((jacobian @ step[..., None])[..., 0]))
-    torch.testing.assert_close(torch.linalg.matrix_exp(bodies.hat(rotvec + step)), turn @ rotmat, atol=1e-11, rtol=0)
+    turn = torch.linalg.matrix_exp(hat((jacobian @ step[..., None])[..., 0]))
+    torch.testing.assert_close(torch.linalg.matrix_exp(hat(rotvec + step)), turn @ rotmat, atol=1e-11, rtol=0)
 
 
 @pytest.mark.parametrize("chosen", [[0], [7, 3, 3, 48, 36], list(range(25, 49)), []])

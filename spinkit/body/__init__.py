@@ -16,7 +16,7 @@ from spinkit.body import finding, folding, reader
 from spinkit.body.finding import default_path, find
 from spinkit.body.keypoint_layer import KeypointLayer, PosedKeypoints
 from spinkit.body.model import Body, Posed, Shaped
-from spinkit.body.rotations import cross, hat, left_jacobian, product, rotation_and_jacobian
+from spinkit.body.rotations import cross, left_jacobian, product, rotation_and_jacobian
 
 __all__ = [
     "Body",
@@ -27,7 +27,6 @@ __all__ = [
     "cross",
     "default_path",
     "find",
-    "hat",
     "left_jacobian",
     "load",
     "product",
@@ -133,7 +132,7 @@ def _regressor(arrays: dict[str, np.ndarray], key: str, path: Path, places: tupl
         raise ValueError(
             f"{source}: '{key}' has shape {regressor.shape}, expected {expected}. It belongs to another model."
         )
-    if not np.isfinite(regressor).all():
+    if not files.finite(regressor):
         raise ValueError(f"{source}: '{key}' holds NaN or infinity. Download the file again.")
     return regressor
 

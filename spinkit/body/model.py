@@ -162,7 +162,7 @@ class Posed:
         rest = (body.v_template.T.flatten() + change @ body._offsets).unflatten(1, (3, -1))
         parts = zip(motion.split(SKINNED_AT_ONCE), rest.split(SKINNED_AT_ONCE), strict=True)
         skin = torch.cat([_moved(some, body.weights, points) for some, points in parts])
-        return skin.mT.reshape(*batch, -1, 3)
+        return skin.mT.reshape(*batch, len(body.v_template), 3)
 
 
 def _moved(

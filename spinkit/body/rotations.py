@@ -20,13 +20,6 @@ def left_jacobian(rotvec: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 
     return jacobian[0].permute(2, 0, 1).reshape(*rotvec.shape, 3)
 
 
-def hat(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """The cross-product matrix: hat(a) b = a x b."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).reshape(*vector.shape, 3)
-
-
 def rotation_and_jacobian(
     rotvec: Float[Tensor, "n 3 batch"],
 ) -> tuple[Float[Tensor, "n 3 3 batch"], Float[Tensor, "n 3 3 batch"]]:

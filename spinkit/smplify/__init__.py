@@ -8,9 +8,10 @@
 Source: Bogo et al. 2016; the two stages and weights as in Kolotouros et al. 2019.
 """
 
-from spinkit.smplify.fit import Fit, Start, body_stage, counted, distance_from_start, errors, fit, judge, too_few
+from spinkit.smplify.evidence import counted, sound, too_few
+from spinkit.smplify.fit import Fit, Start, body_stage, distance_from_start, errors, fit, judge
 from spinkit.smplify.initial import HEADINGS, covering_translation, heading_starts, initial_fits
-from spinkit.smplify.objective import BODY_UNKNOWNS, BodyStage, CameraStage, View, robust, robust_derivative
+from spinkit.smplify.objective import BODY_UNKNOWNS, BodyStage, CameraStage, View, robust
 from spinkit.smplify.settings import IGNORED, SmplifySettings, initial, published, quick
 from spinkit.smplify.uncertainty import Deviation, deviation
 
@@ -39,6 +40,6 @@ __all__ = [
     "published",
     "quick",
     "robust",
-    "robust_derivative",
+    "sound",
     "too_few",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import roma
 import torch
@@ -15,8 +15,9 @@ from spinkit.body import Body, KeypointLayer, rotation_and_jacobian
 from spinkit.camera import Camera
 from spinkit.keypoints import ANNOTATED, Keypoints
 from spinkit.priors import Mixture
+from spinkit.smplify.evidence import counted, sound
 from spinkit.smplify.objective import BODY_UNKNOWNS, BodyStage, CameraStage, View, robust
-from spinkit.smplify.settings import IGNORED, TORSO, TORSO_ANNOTATED, SmplifySettings
+from spinkit.smplify.settings import TORSO, TORSO_ANNOTATED, SmplifySettings
 from spinkit.solvers import LevenbergMarquardt, Solution
 
 
@@ -92,23 +93,6 @@ class Fit:
         return both[torch.where(where, rows, rows + len(self))]
 
 
-def counted(keypoints: Keypoints) -> Float[Tensor, "*batch 49"]:
-    """Confidences as a fit sees them: those of `IGNORED` keypoints are zero."""
-    return keypoints.confidence * _counts(keypoints.confidence.device)
-
-
-@cache
-def _counts(device: torch.device) -> Float[Tensor, "49"]:
-    ones = torch.ones(49, device=device)
-    ones[list(IGNORED)] = 0
-    return ones
-
-
-def too_few(keypoints: Keypoints, settings: SmplifySettings) -> Bool[Tensor, "*batch"]:
-    """Samples with too few keypoints to fit a body to."""
-    return (counted(keypoints) > 0).sum(-1) < settings.min_keypoints
-
-
 @torch.no_grad()
 def fit(
     body: Body,
@@ -132,7 +116,7 @@ def fit(
     Raises:
         ValueError: the body has no keypoints.
     """
-    settings = settings or SmplifySettings()
+    settings, keypoints = settings or SmplifySettings(), sound(keypoints)
     layer = body.keypoints_only()
     chunks = range(0, max(1, len(start.rotvec)), settings.chunk)
     parts = [slice(i, i + settings.chunk) for i in chunks]
@@ -150,7 +134,7 @@ def _fit_chunk(
         unknowns = torch.cat([unknowns, camera.translation], dim=1)
     stage = body_stage(layer, prior, keypoints, camera, start, settings)
     solved = _against_rivals(stage, settings.body_solver(stage, unknowns))
-    return _record(stage, solved, turned, start, too_few(keypoints, settings))
+    return _record(stage, solved, turned, start, _too_few(keypoints, settings))
 
 
 RIVAL_SOLVER = LevenbergMarquardt(steps=5, damping=0.1, shrink=0.4, plain=3000.0)
@@ -201,6 +185,11 @@ def _record(stage: BodyStage, solved: Solution, turned: Solution, start: Start, 
         iterations=turned.iterations + solved.iterations,
         usable=usable,
     )
+
+
+def _too_few(keypoints: Keypoints, settings: SmplifySettings) -> Tensor:
+    """`too_few`, of keypoints that are `sound`."""
+    return (counted(keypoints) > 0).sum(1) < settings.min_keypoints
 
 
 def _mean_error(square: Tensor, weight: Tensor, settings: SmplifySettings) -> Tensor:
@@ -305,7 +294,8 @@ def judge(
         The cameras, and px^2 a sample: the mean robust error of the keypoints that count. Infinite where keypoints
         are too few, or the body would have to stand behind the camera.
     """
-    return _judged(_points(body.keypoints_only(), rotvec, betas), keypoints, settings or SmplifySettings())
+    points = _points(body.keypoints_only(), rotvec, betas)
+    return _judged(points, sound(keypoints), settings or SmplifySettings())
 
 
 @torch.no_grad()
@@ -317,7 +307,7 @@ def errors(
     settings: Sequence[SmplifySettings],
 ) -> list[Float[Tensor, "batch"]]:
     """The errors by `judge` under several settings, for bodies that are posed once."""
-    points = _points(body.keypoints_only(), rotvec, betas)
+    points, keypoints = _points(body.keypoints_only(), rotvec, betas), sound(keypoints)
     return [_judged(points, keypoints, each)[1] for each in settings]
 
 
@@ -328,7 +318,7 @@ def _judged(points: Tensor, keypoints: Keypoints, settings: SmplifySettings) -> 
     pixels = cameras.project(camera, points) - keypoints.xy
     square = (weight[..., None] * robust(pixels, settings.robust_scale)).square().sum(-1)
     error = _mean_error(square, weight, settings)
-    bad = too_few(keypoints, settings) | (camera.translation[:, 2] <= 0) | ~error.isfinite()
+    bad = _too_few(keypoints, settings) | (camera.translation[:, 2] <= 0) | ~error.isfinite()
     return camera, torch.where(bad, torch.full_like(error, torch.inf), error)
 
 

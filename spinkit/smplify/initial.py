@@ -12,7 +12,8 @@ from spinkit import camera as cameras
 from spinkit.body import Body
 from spinkit.keypoints import Keypoints
 from spinkit.priors import Mixture
-from spinkit.smplify.fit import Fit, Start, counted, fit
+from spinkit.smplify.evidence import counted, sound
+from spinkit.smplify.fit import Fit, Start, fit
 from spinkit.smplify.settings import SmplifySettings, initial
 
 HEADINGS = 4
@@ -39,7 +40,7 @@ def initial_fits(
             Levenberg-Marquardt steps.
         headings: number of starts; one repeats the mean pose that faces the camera.
     """
-    settings = settings or initial()
+    settings, keypoints = settings or initial(), sound(keypoints)
     parts = []
     for i in range(0, max(1, len(keypoints.xy)), settings.chunk):
         part = keypoints[i : i + settings.chunk]

@@ -29,11 +29,6 @@ def robust(error: Float[Tensor, "*batch"], scale: float) -> Float[Tensor, "*batc
     return scale * error / (scale**2 + error**2).sqrt()
 
 
-def robust_derivative(error: Float[Tensor, "*batch"], scale: float) -> Float[Tensor, "*batch"]:
-    """Derivative of `robust` with respect to the error."""
-    return (scale**2 / (scale**2 + error**2)).pow(1.5)
-
-
 @dataclass(frozen=True)
 class View:
     """What one photo says of one person: pixels, how far to trust them, and the camera's constants."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from spinkit.body import Body, KeypointLayer, left_jacobian
 from spinkit.keypoints import Keypoints
 from spinkit.priors import Mixture
+from spinkit.smplify.evidence import sound
 from spinkit.smplify.fit import Fit, Start, body_stage
 from spinkit.smplify.settings import SmplifySettings
 
@@ -47,7 +48,7 @@ def deviation(
     Returns:
         NaN where a fit is not usable.
     """
-    settings = settings or SmplifySettings()
+    settings, keypoints = settings or SmplifySettings(), sound(keypoints)
     layer = body.keypoints_only()
     parts = range(0, len(found), settings.chunk)
     spread = torch.cat(
