@@ -22,6 +22,8 @@ from spinkit.camera import RESOLUTION
 from spinkit.keypoints import JOINT_MIRROR, MIRROR, Keypoints
 
 HALF = RESOLUTION / 2
+LARGEST_BOX = 4.0
+"""Of its photo's longer side: what a larger square shows is black, and would fill the memory before it is shrunk."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,19 @@ def crop_keypoints(keypoints: Keypoints, box: Float[Tensor, "*batch 3"]) -> Keyp
     return Keypoints(torch.where(keypoints.visible[..., None], xy, torch.zeros_like(xy)), keypoints.confidence)
 
 
+def box_fault(box: Float[Tensor, "3"], photo_size: tuple[int, int], margin: float = 1.0) -> str:
+    """Why a box cannot be cut out of a photo of this width and height; empty where it can."""
+    x, y, side = box.tolist()
+    width, height = photo_size
+    if not (math.isfinite(x + y + side) and side > 0):
+        return "a box needs finite numbers and a positive side"
+    if margin * side > LARGEST_BOX * max(photo_size):
+        return f"a box is more than {LARGEST_BOX:g} times as large as its photo"
+    if max(abs(x - width / 2) - width / 2, abs(y - height / 2) - height / 2) >= margin * side / 2:
+        return "a box lies outside its photo"
+    return ""
+
+
 def square(
     photo: UInt8[Tensor, "h w 3"], box: Float[Tensor, "3"], size: int, margin: float = 1.0
 ) -> UInt8[Tensor, "3 size size"]:
@@ -139,11 +154,12 @@ def square(
         margin: the image covers a square of `margin` times the box's side.
 
     Raises:
-        ValueError: for a box without a positive, finite side.
+        ValueError: for a box that no person can be in, as `box_fault` says.
     """
+    fault = box_fault(box, (photo.shape[1], photo.shape[0]), margin)
+    if fault:
+        raise ValueError(f"{fault}, got {box.tolist()}; repair its record")
     x, y, side = box.tolist()
-    if not (math.isfinite(x + y + side) and side > 0):
-        raise ValueError(f"a box needs finite numbers and a positive side, got {box.tolist()}; repair its record")
     half = margin * side / 2
     edges = (x - half, y - half, x + half, y + half)
     # The filter of a shrinking resize reaches beyond the box; it should meet the photo's pixels there.
@@ -219,6 +235,8 @@ def change_image(
         Colours in 0..1, in the dtype of a float image or else float32.
     """
     colours = image if image.is_floating_point() else image.float() / 255
+    if not len(colours):
+        return colours.new_zeros(0, 3, size, size)
     wanted = round(margin * size)
     if colours.shape[-1] >= 1.5 * wanted:
         # Sampling points of an image much finer than the crop would alias.

@@ -4,11 +4,14 @@ The field's files are npz archives and pickles, often of Python 2 and full of ch
 function; the readers here rebuild arrays and refuse all else.
 """
 
+import io
 import json
 import pickle
+import struct
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import scipy.sparse
@@ -49,13 +52,33 @@ class _Inert:
         self.state = state[1] if isinstance(state, tuple) and len(state) == 2 else state
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+class BoundedUnpickler(pickle._Unpickler):
+    """An unpickler that takes no more memory than there are bytes in the file.
+
+    Python's own code does it, for C's makes room for as many remembered objects as four bytes of a file claim. Who
+    derives from it says in `find_class` what a file may name.
+    """
+
+    dispatch = dict(pickle._Unpickler.dispatch)  # noqa: RUF012
+
+    def find_class(self, module, name):
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, and nothing may be named")
+
+    def load_bytearray8(self):
+        # The original fills as many bytes with zeros as the file claims, before it reads any.
+        (length,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(length)))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+
+class _ArrayUnpickler(BoundedUnpickler):
     """An unpickler that rebuilds arrays and refuses every other class or function by name."""
 
     def find_class(self, module, name):
         module = OLD_MODULES.get(module, module).replace("numpy.core", "numpy._core")
         if (module, name) in SAFE_GLOBALS:
-            return super().find_class(module, name)
+            return pickle._Unpickler.find_class(self, module, name)
         sparse = module.split(".")[:2] == ["scipy", "sparse"] and name in BUILDERS
         if sparse or module.split(".")[0] == "chumpy":
             return type("Inert" + name, (_Inert,), {"original": f"{module}.{name}"})
@@ -132,6 +155,13 @@ BUILDERS = {f"{layout}_{kind}": build for layout, build in SPARSE.items() for ki
 """How the array behind a stand-in is put together, by the name of the class that it stands for."""
 
 
+def finite(array: np.ndarray) -> bool:
+    """Whether an array holds numbers alone, all of which are finite, also in float32, in which bodies are computed."""
+    # Numbers of more than 64 bits are none to torch.
+    plain = array.dtype.kind in "biuf" and array.dtype.itemsize <= 8
+    return plain and bool((np.abs(array) <= np.finfo(np.float32).max).all())
+
+
 def read_pickle(path: Path) -> dict:
     """The dictionary in a pickle of arrays, as SMPL and SMPLify ship them (Python 2 or 3).
 
@@ -163,16 +193,47 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the file is no archive, is damaged, or holds Python objects.
     """
-    return _read_archive(path, lambda archive, key: archive[key])
+    return _read_archive(path, _entry)
+
+
+def _entry(archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+    array = archive[key]
+    if isinstance(array, bytes):  # Which is what numpy makes of an entry that is no array.
+        raise ValueError(f"field '{key}' is no array")
+    return array
 
 
 def _read_archive(path: Path, entry: Callable) -> dict[str, np.ndarray]:
     try:
         # Opened here, because numpy leaves a damaged file open.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            check_directory(archive, file)
             return {key: entry(archive, key) for key in archive.files}
     except Exception as error:  # Damage surfaces as whatever zipfile, zlib or numpy stumbles over.
         raise ValueError(f"{path}: not an npz file of plain arrays ({error}). Make or download it again.") from error
+
+
+END_OF_DIRECTORY = struct.Struct("<10xH10x")
+"""The last bytes of a zip archive but for its comment, and in them the number of entries. Source: PKWARE's APPNOTE."""
+
+
+def check_directory(archive: np.lib.npyio.NpzFile, file: BinaryIO) -> None:
+    """See that no field of an npz archive is hidden by damage to its directory, which no checksum covers.
+
+    Args:
+        archive: as numpy opened it.
+        file: from which it did.
+
+    Raises:
+        Exception: of any kind that zipfile raises, where the directory and what it lists tell of other fields.
+    """
+    entries = archive.zip.infolist()
+    file.seek(-END_OF_DIRECTORY.size - len(archive.zip.comment), io.SEEK_END)
+    claimed = END_OF_DIRECTORY.unpack(file.read(END_OF_DIRECTORY.size))[0]
+    if claimed not in (len(entries), 0xFFFF):  # The latter where there are too many for two bytes.
+        raise ValueError(f"its directory claims {claimed} fields and lists {len(entries)}")
+    for entry in entries:
+        archive.zip.open(entry).close()  # Which compares its name.
 
 
 def _entry_or_stand_in(archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
@@ -197,7 +258,7 @@ def read_npy(path: Path) -> np.ndarray:
     try:
         with open(path, "rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # Damage surfaces as whatever numpy or Python's parser, which reads the header, meets.
         raise ValueError(f"{path}: not an npy file of a plain array ({error}). Make or download it again.") from error
 
 
@@ -205,12 +266,36 @@ def read_json(path: Path, remedy: str) -> object:
     """The content of a JSON file.
 
     Raises:
-        ValueError: the file is no JSON; the message ends in the remedy.
+        ValueError: the file is no JSON, or is nested too deep; the message ends in the remedy.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); {remedy}") from error
+
+
+def read_object(path: Path, remedy: str) -> dict:
+    """The content of a JSON file that holds one object.
+
+    Raises:
+        ValueError: the file is no JSON, or holds something else; the message ends in the remedy.
+    """
+    content = read_json(path, remedy)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected an object; {remedy}")
+    return content
+
+
+def read_records(path: Path, remedy: str) -> list[dict]:
+    """The content of a JSON file that holds a list of objects.
+
+    Raises:
+        ValueError: the file is no JSON, or holds something else; the message ends in the remedy.
+    """
+    content = read_json(path, remedy)
+    if not (isinstance(content, list) and all(isinstance(record, dict) for record in content)):
+        raise ValueError(f"{path} holds no list of records; {remedy}")
+    return content
 
 
 def read(path: Path) -> dict:

@@ -97,9 +97,20 @@ def load(path: str | Path | None = None) -> Mixture:
     weights = files.as_array(content["weights"], path, "weights").reshape(-1)
     if means.ndim != 2 or means.shape[1] != 69:
         raise ValueError(f"{path}: field 'means' has shape {means.shape}, expected (m, 69).")
+    for key, array in (("means", means), ("covars", covars), ("weights", weights)):
+        if not files.finite(array):
+            raise ValueError(f"{path}: field '{key}' must hold finite numbers. Download the file again.")
     if covars.shape != (len(means), 69, 69) or weights.shape != (len(means),):
         raise ValueError(f"{path}: fields 'covars' {covars.shape} and 'weights' {weights.shape} do not fit 'means'.")
-    return mixture(means, covars, weights).to(torch.float32)
+    try:
+        prior = mixture(means, covars, weights).to(torch.float32)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}. Download the file again.") from error
+    if not all(getattr(prior, part.name).isfinite().all() for part in fields(prior)):
+        raise ValueError(
+            f"{path}: field 'covars' is so small that its inverse leaves float32. Download the file again."
+        )
+    return prior
 
 
 def charges(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Float[Tensor, "*batch m"]:

@@ -8,7 +8,7 @@ import torch
 
 from spinkit import crop, fits
 from spinkit.crop import Change
-from spinkit.fits import NEVER, FitDictionary, Verdict
+from spinkit.fits import ACCEPTED, KINDS, NEVER, NO_RULING, REJECTED, SOURCES, FitDictionary, Note, Verdict
 
 COUNT = 6
 
@@ -194,3 +194,140 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     np.savez(path, rotvec=np.zeros((3, 24, 3)))
     with pytest.raises(ValueError, match=r"no field betas, error, .*spinkit saved"):
         fits.load(path)
+
+
+def decided_on(key, *acts, dictionary=None):
+    """A dictionary on one of whose samples a person has acted; every act is noted with its own name."""
+    dictionary = dictionary or made(tracked=torch.tensor([1]))
+    note = Note(step=20, reason="by hand", time=1e9)
+    for act in acts:
+        if act == "refit":
+            dictionary.refit(key, *(values[0] for values in poses(1, seed=8)), 12.5, note)
+        elif act == "undo":
+            dictionary.undo(key, note)
+        else:
+            dictionary.rule(key, {"accept": ACCEPTED, "reject": REJECTED}[act], note)
+    return dictionary
+
+
+def test_an_accepted_fit_is_not_replaced_by_training():
+    dictionary = decided_on(2, "accept")
+    kept = write(dictionary, [2, 3], *poses(2, seed=5))
+    assert kept.tolist() == [False, True]
+    torch.testing.assert_close(dictionary.rotvec[2], poses()[0][2], atol=0, rtol=0)
+    assert dictionary.ruling.tolist() == [0, 0, ACCEPTED, 0, 0, 0]
+
+
+def test_a_rejected_fit_gives_way_to_the_first_usable_one_and_the_ruling_is_lifted():
+    dictionary = decided_on(2, "reject")
+    after = torch.tensor([torch.inf])
+    assert write(dictionary, [2], *poses(1, seed=5), after=after).tolist() == [False]
+    assert dictionary.ruling[2] == REJECTED
+    worse = torch.tensor([90.0, 80.0])
+    assert write(dictionary, [2, 3], *poses(2, seed=6), after=worse).tolist() == [True, False]
+    assert dictionary.ruling[2] == NO_RULING and dictionary.error[2] == 90
+    assert dictionary.events().key.tolist() == [2] and dictionary.events().after.tolist() == [90]
+    # Nobody rules over the new one, which keeps its place as any other does.
+    assert write(dictionary, [2], *poses(1, seed=7), after=torch.tensor([95.0])).tolist() == [False]
+
+
+def test_a_ruling_over_one_sample_changes_nothing_for_the_others():
+    plain, ruled = made(), decided_on(4, "accept", dictionary=made())
+    for dictionary in (plain, ruled):
+        write(dictionary, [0, 1, 2], *poses(3, seed=5), after=torch.tensor([20.0, 60.0, 50.0]))
+    for name, value in plain.arrays().items():
+        if name != "ruling" and not name.startswith("decision"):
+            np.testing.assert_array_equal(value, ruled.arrays()[name], err_msg=name)
+    assert plain.rulings(torch.tensor([0, 4])) is None
+    assert ruled.rulings(torch.tensor([0, 4])).tolist() == [NO_RULING, ACCEPTED]
+
+
+@pytest.mark.parametrize("acts", [["accept"], ["reject"], ["refit"], ["reject", "refit"], ["refit", "accept"]])
+def test_undo_restores_fit_error_and_ruling_of_before(acts):
+    before = decided_on(1, *acts[:-1])
+    dictionary = decided_on(1, *acts, "undo")
+    for name in ("rotvec", "betas", "error", "ruling", "updates"):
+        assert torch.equal(getattr(dictionary, name), getattr(before, name)), name
+    assert dictionary.source(100).tolist() == before.source(100).tolist()
+    assert [KINDS[kind] for kind in dictionary.decisions.kind] == [*acts, "undo"]
+
+
+def test_all_decisions_can_be_taken_back_one_after_the_other_and_then_no_more():
+    dictionary = decided_on(1, "refit", "accept", "undo", "reject", "undo", "undo")
+    assert torch.equal(dictionary.rotvec, made().rotvec) and not dictionary.ruling.any()
+    with pytest.raises(ValueError, match="no decision on sample 1 is left to undo"):
+        decided_on(1, "undo", dictionary=dictionary)
+
+
+def test_a_decision_on_a_fit_that_training_has_replaced_cannot_be_taken_back():
+    dictionary = decided_on(2, "reject")
+    write(dictionary, [2], *poses(1, seed=5))
+    with pytest.raises(ValueError, match="training has replaced the fit of sample 2 since"):
+        decided_on(2, "undo", dictionary=dictionary)
+
+
+def test_a_refit_is_told_with_its_errors_its_reason_and_as_a_version():
+    dictionary = decided_on(1, "reject", "refit")
+    told = dictionary.decisions
+    assert told.before.tolist() == [50, 50] and told.after.tolist() == [50, 12.5]
+    assert told.step.tolist() == [20, 20] and told.time.tolist() == [1e9, 1e9] and told.reason == ("by hand",) * 2
+    assert dictionary.ruling[1] == NO_RULING, "the ruling was over the fit that is gone"
+    assert dictionary.snapshots().step.tolist() == [NEVER, 20]
+    assert torch.equal(dictionary.snapshots().rotvec[1], dictionary.rotvec[1])
+    assert not len(dictionary.events().key), "events are those of training"
+
+
+def test_the_source_of_every_fit_is_told():
+    dictionary = decided_on(3, "refit")
+    write(dictionary, [1], *poses(1, seed=5), step=7)
+    write(dictionary, [2], *poses(1, seed=5), step=30)
+    assert [SOURCES[i] for i in dictionary.source(30)] == [
+        "initial",
+        "loop",
+        "last fits",
+        "human",
+        "initial",
+        "initial",
+    ]
+    write(dictionary, [3], *poses(1, seed=6), step=9)
+    assert SOURCES[dictionary.source(30)[3]] == "loop", "training has replaced what the person put there"
+
+
+def test_decisions_are_saved_and_older_files_hold_none(tmp_path):
+    dictionary = decided_on(2, "refit", "accept")
+    np.savez(tmp_path / "fits.npz", **dictionary.arrays())
+    again = fits.load(tmp_path / "fits.npz")
+    assert torch.equal(again.ruling, dictionary.ruling) and again.decisions.reason == ("by hand", "by hand")
+    for field in fields(dictionary.decisions):
+        one, other = (getattr(d.decisions, field.name) for d in (dictionary, again))
+        assert one == other if field.name == "reason" else torch.equal(one, other) and one.dtype == other.dtype
+    decided_on(2, "undo", "undo", dictionary=again)
+    assert torch.equal(again.rotvec, made().rotvec)
+    older = {n: v for n, v in dictionary.arrays().items() if n != "ruling" and not n.startswith("decision_")}
+    assert not FitDictionary.from_arrays(older).ruling.any() and not len(FitDictionary.from_arrays(older).decisions)
+
+
+def test_a_file_with_half_of_its_decisions_is_refused():
+    arrays = decided_on(2, "accept").arrays()
+    with pytest.raises(ValueError, match="no field decision_reason"):
+        FitDictionary.from_arrays({n: v for n, v in arrays.items() if n != "decision_reason"})
+    with pytest.raises(ValueError, match="ruling are of different lengths"):
+        FitDictionary.from_arrays(arrays | {"ruling": arrays["ruling"][:2]})
+
+
+def test_unusable_decisions_are_refused():
+    dictionary, note = made(), Note(step=0)
+    with pytest.raises(ValueError, match="ACCEPTED or REJECTED, got 0"):
+        dictionary.rule(0, NO_RULING, note)
+    rotvec, betas = (values[0] for values in poses(1, seed=5))
+    for bad in ((rotvec * torch.nan, betas, 1.0), (rotvec, betas, float("inf"))):
+        with pytest.raises(ValueError, match="sample 0 is not usable"):
+            dictionary.refit(0, *bad, note)
+    assert not len(dictionary.decisions)
+
+
+def test_a_reason_is_one_line_of_bounded_length():
+    dictionary = made()
+    dictionary.rule(0, ACCEPTED, Note(step=0, reason="two\nlines   " + 500 * "x"))
+    (reason,) = dictionary.decisions.reason
+    assert reason.startswith("two lines xxx") and len(reason) == 200

@@ -29,7 +29,8 @@ OPTIONAL = (
 )
 """Arrays that our own default body adds."""
 
-
+LARGEST = 1e10
+"""Products of two such numbers are still finite in float32. None in a body is larger: no parent is written 2^32 - 1."""
 OTHER_MODELS = {52: "SMPL-H", 55: "SMPL-X", 16: "MANO", 5: "FLAME"}
 REMEDY = "Give an SMPL file, such as SMPL_NEUTRAL.pkl; SMPL-H, SMPL-X, MANO and FLAME are not read."
 
@@ -54,6 +55,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     arrays = {key: files.as_array(raw[key], path, key) for key in (*REQUIRED, *OPTIONAL) if key in raw}
     _check_shapes(arrays, path)
     _check_values(arrays, path)
+    _check_optional(arrays, path)
     return arrays | {"shapedirs": arrays["shapedirs"][..., :10]}
 
 
@@ -90,11 +92,29 @@ def _check_values(arrays: dict[str, np.ndarray], path: Path) -> None:
     for key in REQUIRED:
         if arrays[key].dtype.kind not in "iuf":
             raise ValueError(f"{path}: field '{key}' holds {arrays[key].dtype}, expected numbers. {REMEDY}")
-        if not (np.abs(arrays[key]) <= np.finfo(np.float32).max).all():
-            raise ValueError(f"{path}: field '{key}' holds NaN or infinity. Download the file again.")
+        if not (np.abs(arrays[key]) <= LARGEST).all():
+            raise ValueError(f"{path}: field '{key}' holds NaN or infinity, or numbers as large. Download it again.")
     vertices = len(arrays["v_template"])
     if arrays["f"].min() < 0 or arrays["f"].max() >= vertices:
         raise ValueError(f"{path}: field 'f' names vertices outside 0..{vertices - 1}. Download the file again.")
     # The pelvis has no parent; files write -1 or 2^32 - 1.
     if tuple(arrays["kintree_table"][0, 1:]) != JOINT_PARENTS[1:]:
         raise ValueError(f"{path}: field 'kintree_table' orders the joints in another way than SMPL. {REMEDY}")
+
+
+def _check_optional(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Refuse parts, mirrors and regressors that do not belong to the vertices."""
+    vertices = len(arrays["v_template"])
+    names = arrays.get("part6_names", np.array(6 * [""]))
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise ValueError(f"{path}: field 'part6_names' holds {names.dtype} {names.shape}, expected a list of words.")
+    for key, most in (("part6", len(names)), ("mirror", vertices)):
+        labels = arrays.get(key, np.zeros(vertices, dtype=np.int64))
+        if labels.shape != (vertices,) or labels.dtype.kind not in "iu":
+            found = f"{labels.dtype} {labels.shape}"
+            raise ValueError(f"{path}: field '{key}' holds {found}, expected a whole number for each vertex.")
+        if labels.min() < 0 or labels.max() >= most:
+            raise ValueError(f"{path}: field '{key}' reaches beyond 0..{most - 1}. Download the file again.")
+    for key in ("J_regressor_extra", "J_regressor_h36m"):
+        if key in arrays and not files.finite(arrays[key]):
+            raise ValueError(f"{path}: field '{key}' holds something that is no finite number. Download it again.")

@@ -1,6 +1,5 @@
 """Reader of COCO's person keypoints. Records that cannot be used are left out, counted, and say why."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,19 @@ from PIL import Image
 from torch import Tensor
 
 from spinkit import crop, files, keypoints
-from spinkit.data.images import PhotoCrops
+from spinkit.data.images import PhotoCrops, check_mode
 from spinkit.data.samples import Samples, Truth
 from spinkit.keypoints import Keypoints
 
 BOX_MARGIN = 1.2
 """A box is this many times the annotated one's longer side. Source: SPIN, datasets/preprocess/coco.py."""
+
+MOST = 1e9
+"""No pixel lies beyond; NaN is not below it, and neither is a number too large for a float."""
+FARTHEST = 10.0
+"""Sides of the box from its centre, beyond which a keypoint is a mistake. Training would leave such a person out."""
+NEAREST = 1 / 28
+"""Share of the box's side that keypoints must span: eight pixels of a crop. Any body fits fewer, from far away."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ def read_coco(
     content = _load(path, ("annotations", "images"))
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder of photos at {folder}; fetch the photos that {path} names")
-    photos = _Photos(folder, content["images"])
+    photos = _Photos(folder, content["images"], margin)
     records = _select(content["annotations"], annotation_ids, path)
     people, refused = _read_all(records, lambda record: _person(record, min_keypoints, photos), path)
     boxes = torch.stack([person.box for person in people])
@@ -177,15 +183,24 @@ def _person(record: object, min_keypoints: int, photos: "_Photos | None") -> _Pe
     if width <= 0 or height <= 0:
         raise _UnusableError("bbox", "no width or no height", "draw the box around the person again")
     box = torch.tensor([left + width / 2, top + height / 2, BOX_MARGIN * max(width, height)])
-    photo = None if photos is None else photos.find(record.get("image_id"))
+    photo = None if photos is None else photos.find(record.get("image_id"), box)
+    _check_points(table[labelled > 0, :2], box)
     return _Person(keypoints.place(table[:, :2], labelled, "coco17"), box, photo)
+
+
+def _check_points(xy: Float[Tensor, "k 2"], box: Float[Tensor, "3"]) -> None:
+    """Refuse points that tell nothing of the person in the box."""
+    if (xy - box[:2]).abs().max() > FARTHEST * box[2]:
+        raise _UnusableError("keypoints", "one lies far from the box", "restore them from COCO's file")
+    if (xy.amax(0) - xy.amin(0)).max() < NEAREST * box[2]:
+        raise _UnusableError("keypoints", "all lie at one place", "restore them from COCO's file")
 
 
 def _numbers(record: dict, field: str, count: int) -> list[float]:
     values = record.get(field)
     if not isinstance(values, list) or len(values) != count:
         raise _UnusableError(field, f"no list of {count} numbers", "restore it from COCO's file")
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values):
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < MOST for v in values):
         raise _UnusableError(field, "not all finite numbers", "restore it from COCO's file")
     return [float(v) for v in values]
 
@@ -199,13 +214,13 @@ def _in_crops(people: list[_Person], boxes: Float[Tensor, "n 3"]) -> Keypoints:
 class _Photos:
     """The photos of an annotation file, each looked at once, however many people it shows."""
 
-    def __init__(self, folder: Path, records: list):
-        self._folder = folder
+    def __init__(self, folder: Path, records: list, margin: float):
+        self._folder, self._margin = folder, margin
         self._records = {r["id"]: r for r in records if isinstance(r, dict) and isinstance(r.get("id"), int)}
-        self._seen: dict[int, Path | _UnusableError] = {}
+        self._seen: dict[int, tuple[Path, tuple[int, int]] | _UnusableError] = {}
 
-    def find(self, image_id: object) -> Path:
-        """The file of a photo, known to decode."""
+    def find(self, image_id: object, box: Float[Tensor, "3"]) -> Path:
+        """The file of a photo, known to decode and to have the box in it."""
         if not isinstance(image_id, int) or image_id not in self._records:
             raise _UnusableError("image_id", "names no record of 'images'", "restore that record")
         if image_id not in self._seen:
@@ -215,9 +230,13 @@ class _Photos:
                 self._seen[image_id] = error
         if isinstance(self._seen[image_id], _UnusableError):
             raise self._seen[image_id]
-        return self._seen[image_id]
+        path, size = self._seen[image_id]
+        fault = crop.box_fault(box, size, self._margin)
+        if fault:
+            raise _UnusableError("bbox", fault, "draw the box around the person again")
+        return path
 
-    def _look(self, record: dict) -> Path:
+    def _look(self, record: dict) -> tuple[Path, tuple[int, int]]:
         if not isinstance(record.get("file_name"), str):
             raise _UnusableError("file_name", "missing in the photo's record", "restore it from COCO's file")
         path = self._folder / record["file_name"]
@@ -225,12 +244,15 @@ class _Photos:
             raise _UnusableError("file_name", "the photo is missing", f"fetch {path}")
         try:
             with Image.open(path) as photo:
+                check_mode(photo, path)
                 found = photo.size
                 # A JPEG decoded at an eighth of its size is read to its end all the same.
                 photo.draft("RGB", (1 + found[0] // 8, 1 + found[1] // 8))
                 photo.load()
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise _UnusableError("file_name", "the photo is damaged", f"fetch {path} again") from error
+        except ValueError as error:
+            raise _UnusableError("file_name", "more than 8 bits a colour", f"convert {path} to 8 bits") from error
         if found != (record.get("width", found[0]), record.get("height", found[1])):
             raise _UnusableError("width, height", "the photo has another size", f"fetch the original {path}")
-        return path
+        return path, found

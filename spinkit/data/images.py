@@ -89,12 +89,11 @@ class PhotoCrops:
         return crops
 
     def _photo(self, path: Path) -> Tensor:
-        if path not in self._recent:
-            self._recent[path] = read_photo(path)
-        self._recent.move_to_end(path)
+        photo = self._recent.pop(path) if path in self._recent else read_photo(path)
+        self._recent[path] = photo
         while len(self._recent) > self._photos_kept:
             self._recent.popitem(last=False)
-        return self._recent[path]
+        return photo
 
 
 class SelectedImages:
@@ -142,18 +141,45 @@ class JoinedImages:
         return images
 
 
+def readable(images: ImageStore, indices: Int[Tensor, "n"]) -> tuple[UInt8[Tensor, "k 3 side side"], dict[int, str]]:
+    """Those of some pictures that can be read, in their order, and why the others cannot, by their numbers."""
+    try:
+        return images[indices], {}
+    except (OSError, ValueError):
+        # One at a time, to learn which: a file may vanish or break while a training runs.
+        found, refused = {}, {}
+    for index in dict.fromkeys(indices.tolist()):
+        try:
+            found[index] = images[torch.tensor([index])]
+        except (OSError, ValueError) as error:
+            refused[index] = str(error)
+    none = torch.empty(0, 3, images.size, images.size, dtype=torch.uint8)
+    return torch.cat([none, *(found[index] for index in indices.tolist() if index in found)]), refused
+
+
 def read_photo(path: str | PathLike[str]) -> UInt8[Tensor, "h w 3"]:
     """A photo file in RGB, its pixels as stored: data sets annotate those, so a note to rotate is ignored.
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when it is no picture or is cut short.
+        ValueError: when it is no picture, is cut short, or has more than 8 bits a colour.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no photo at {path}; fetch it or correct the path")
     try:
         with Image.open(path) as photo:
+            check_mode(photo, path)
             return torch.from_numpy(np.array(photo.convert("RGB")))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be decoded ({error}); fetch the photo again") from error
+
+
+def check_mode(photo: Image.Image, path: Path) -> None:
+    """Refuse numbers that pillow would cut off at 255, so that all of the picture became white.
+
+    Raises:
+        ValueError: the picture has 16 or 32 bits a colour.
+    """
+    if photo.mode[0] in "IF":
+        raise ValueError(f"{path}: has more than 8 bits a colour (mode {photo.mode}); convert it to 8 bits")

@@ -5,6 +5,8 @@ from os import PathLike
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from spinkit import crop, keypoints
 from spinkit.data.coco import Refusal, Refused
@@ -46,21 +48,33 @@ def read_own_photo(
     numbers = range(len(people)) if who is None else who
     if not set(numbers) <= set(range(len(people))):
         raise ValueError(f"{path}: has {len(people)} people in {photo.name}; who = {list(who)} names another")
-    usable, refusals = [], []
+    usable, boxes, refusals = [], [], []
     for number in numbers:
-        if (people[number].confidence > SURE).sum() < min_keypoints:
-            problem = f"fewer than {min_keypoints} keypoints with a score above {SURE}"
-            refusals.append(Refusal(f"person {number}", "keypoints", problem, "lower min_keypoints"))
-        else:
+        try:
+            boxes.append(_box(people[number], (width, height), min_keypoints))
             usable.append(people[number])
+        except ValueError as error:
+            remedy = "detect this person again, or lower min_keypoints"
+            refusals.append(Refusal(f"person {number}", "keypoints", str(error), remedy))
     refused = Refused(tuple(refusals))
     if not usable:
         raise ValueError(f"{path}: nobody in {photo.name} can be used: {refused}; detect people again")
-    return _cropped(photo, usable, size), refused
+    return _cropped(photo, usable, torch.stack(boxes), size), refused
 
 
-def _cropped(photo: Path, people: list[Keypoints], size: int) -> Samples:
-    boxes = torch.stack([crop.box_around(p.xy, (p.confidence > SURE).to(p.xy)) for p in people])
+def _box(person: Keypoints, photo_size: tuple[int, int], min_keypoints: int) -> Float[Tensor, "3"]:
+    """The square around a person; a ValueError where nothing can be learned from it."""
+    sure = person.confidence > SURE
+    if sure.sum() < min_keypoints:
+        raise ValueError(f"fewer than {min_keypoints} keypoints with a score above {SURE}")
+    box = crop.box_around(person.xy, sure.to(person.xy))
+    fault = crop.box_fault(box, photo_size)
+    if fault:
+        raise ValueError(fault)
+    return box
+
+
+def _cropped(photo: Path, people: list[Keypoints], boxes: Float[Tensor, "n 3"], size: int) -> Samples:
     found = Keypoints(torch.stack([p.xy for p in people]), torch.stack([p.confidence for p in people]))
     return Samples(
         name=photo.stem,

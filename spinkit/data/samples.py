@@ -1,7 +1,7 @@
 """A set of people, what is known of their bodies, and the batches that training draws from it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spinkit import crop, keypoints
 from spinkit.crop import Change
-from spinkit.data.images import ImageStore, JoinedImages, SelectedImages
+from spinkit.data.images import ImageStore, JoinedImages, SelectedImages, readable
 from spinkit.keypoints import Keypoints
 
 # The 24 annotated keypoints, as a mirror reorders them among themselves.
@@ -99,9 +99,18 @@ class Batch:
     """What was done to the stored crop."""
     labels: Truth
     """Of the changed crop."""
+    refused: dict[int, str] = field(default_factory=dict)
+    """Why samples that were drawn are not here, by their numbers."""
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def __getitem__(self, rows: Int[Tensor, "k"]) -> "Batch":
+        parts = (self.key, self.image, self.keypoints, self.change, self.labels)
+        return Batch(*(part[rows] for part in parts), refused=self.refused)
 
 
-def make_batch(samples: Samples, key: Int[Tensor, "b"], change: Change, size: int) -> Batch:
+def make_batch(samples: Samples, key: Int[Tensor, "b"], change: Change, size: int, lenient: bool = False) -> Batch:
     """The samples that `key` names, image, keypoints and labels all changed alike, on the change's device.
 
     Args:
@@ -109,8 +118,16 @@ def make_batch(samples: Samples, key: Int[Tensor, "b"], change: Change, size: in
         key: numbers of the samples; one may occur twice.
         change: one for each; `Change.none(len(key))` gives the crops as stored.
         size: pixels of the side of the images that are returned.
+        lenient: leave out samples whose picture cannot be read, and tell them in `Batch.refused`.
+
+    Raises:
+        FileNotFoundError, ValueError: a picture cannot be read, unless `lenient`.
     """
     device, key = change.turn.device, key.cpu()
+    pictures, refused = readable(samples.images, key) if lenient else (samples.images[key], {})
+    if refused:
+        rows = torch.tensor([row for row, one in enumerate(key.tolist()) if one not in refused], dtype=torch.long)
+        key, change = key[rows], change[rows.to(device)]
     labels = samples.labels[key].to(device)
     order = torch.tensor(ANNOTATED_MIRROR, device=device)
     flags = labels.joints[..., 3:]
@@ -118,7 +135,7 @@ def make_batch(samples: Samples, key: Int[Tensor, "b"], change: Change, size: in
     flags = torch.where(change.mirror[:, None, None], flags[:, order], flags)
     return Batch(
         key=key.to(device),
-        image=crop.change_image(change, samples.images[key].to(device), size, samples.margin),
+        image=crop.change_image(change, pictures.to(device), size, samples.margin),
         keypoints=crop.change_keypoints(change, samples.keypoints[key].to(device)),
         change=change,
         labels=replace(
@@ -126,6 +143,7 @@ def make_batch(samples: Samples, key: Int[Tensor, "b"], change: Change, size: in
             rotvec=crop.change_rotvec(change, labels.rotvec),
             joints=torch.cat([positions, flags], dim=-1),
         ),
+        refused=refused,
     )
 
 
@@ -141,9 +159,9 @@ def mix(parts: list[Samples], chances: Sequence[float] | None = None) -> Samples
     """
     if not parts:
         raise ValueError("nothing to mix; give at least one set of samples")
-    for field, values in (("size", {p.images.size for p in parts}), ("margin", {p.margin for p in parts})):
+    for name, values in (("size", {p.images.size for p in parts}), ("margin", {p.margin for p in parts})):
         if len(values) != 1:
-            raise ValueError(f"sets differ in {field}: {sorted(values)}; read them all with the same {field}")
+            raise ValueError(f"sets differ in {name}: {sorted(values)}; read them all with the same {name}")
     if any(part.weight is not None for part in parts):
         raise ValueError("a set to mix has weights already; mix all sets at once, and say their chances")
     judges = [Truth.none(len(p)) if p.judge is None else p.judge for p in parts]
@@ -206,8 +224,8 @@ def check_samples(samples: Samples, min_visible: int = 8) -> Int[Tensor, "few"]:
     for owner in ("labels", "judge"):
         truth = getattr(samples, owner)
         shapes = {"rotvec": (24, 3), "betas": (10,), "has_smpl": (), "joints": (24, 4), "has_pose_3d": ()}
-        for field, shape in shapes.items() if truth is not None else ():
-            _check_field(samples, f"{owner}.{field}", getattr(truth, field), (n, *shape))
+        for name, shape in shapes.items() if truth is not None else ():
+            _check_field(samples, f"{owner}.{name}", getattr(truth, name), (n, *shape))
     first, side = samples.images[torch.tensor([0])], samples.images.size
     if first.dtype != torch.uint8 or first.shape != (1, 3, side, side):
         found = f"{first.dtype} {tuple(first.shape)}"

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from spinkit import crop
+from spinkit import crop, files
 from spinkit.data.images import PhotoCrops
 from spinkit.data.samples import Samples, Truth
 from spinkit.keypoints import Keypoints
@@ -143,15 +143,17 @@ def _load(path: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 def _archive(file: BinaryIO, path: Path) -> np.lib.npyio.NpzFile:
     try:
-        return np.load(file, allow_pickle=False)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        archive = np.load(file, allow_pickle=False)
+        files.check_directory(archive, file)
+        return archive
+    except Exception as error:  # Damage surfaces as whatever zipfile, zlib or numpy stumbles over.
         raise ValueError(f"{path} is a damaged npz archive ({error}); fetch or write it again") from error
 
 
 def _array(archive: np.lib.npyio.NpzFile, field: str, path: Path) -> np.ndarray:
     try:
         return archive[field]
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # As above.
         remedy = "write it again as a plain array of numbers or strings"
         raise ValueError(f"{path}: field {field!r} cannot be read ({error}); {remedy}") from error
 

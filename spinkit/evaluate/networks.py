@@ -1,11 +1,12 @@
 """A trained network by its path: a checkpoint as SPIN published it, or the folder of a run of ours."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from spinkit import files, hmr
 from spinkit.hmr import HMR, MeanParameters
@@ -77,13 +78,28 @@ def _of_run(folder: Path) -> Network:
         backbone, size = preset["backbone"], preset["spin"]["image_size"]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{note}: lacks {error}; train again") from error
+    if not (backbone in list(hmr.PLANS) and isinstance(size, int) and size > 0 and isinstance(body, str)):
+        told = f"backbone {backbone!r}, image_size {size!r} or body {body!r}"
+        raise ValueError(f"{note}: {told} is not what a run writes; train again")
     # A snapshot gets its name when it is whole.
     snapshots = sorted(folder.glob("checkpoints/step_*/model.safetensors"))
     if not snapshots:
         raise FileNotFoundError(f"{folder}/checkpoints: no snapshot; train first: ./run train")
     model = HMR(backbone, _unknown_mean())
-    try:
-        model.load_state_dict(load_file(snapshots[-1]))
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{snapshots[-1]}: damaged or of another network ({error}); train again") from error
+    _fill(model, snapshots[-1])
     return Network(model, size, f"{folder.name} at {snapshots[-1].parent.name}, {backbone}", body)
+
+
+def _fill(model: HMR, weights: Path) -> None:
+    """Load weights of a snapshot that are as they were written."""
+    remedy = f"remove {weights.parent} to take the snapshot before it, or train again"
+    manifest, content = weights.with_name("manifest.json"), weights.read_bytes()
+    # The first snapshots had no checksums.
+    noted = files.read_json(manifest, remedy) if manifest.is_file() else None
+    try:
+        whole = noted is None or noted["files"][weights.name] == hashlib.sha256(content).hexdigest()
+        model.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{weights}: damaged or of another network ({error}); {remedy}") from error
+    if not (whole and all(value.isfinite().all() for value in model.state_dict().values())):
+        raise ValueError(f"{weights}: damaged, not as it was written, or not finite; {remedy}")

@@ -97,8 +97,11 @@ def read_face_parts(folder: str | Path) -> FaceParts:
         if not path.is_file():
             raise FileNotFoundError(f"no {path.name} in {path.parent}; it is in the data folder of SPIN and GraphCMR")
     texture, cube = (files.read_npy(path) for path in paths)
-    if texture.ndim != 6 or texture.shape[-1] != 3 or cube.ndim != 3:
+    as_distributed = texture.ndim == 6 and texture.shape[-1] == 3 and 0 not in texture.shape and cube.ndim == 3
+    if not (as_distributed and texture.dtype.kind == "f" and cube.dtype.kind in "iuf"):
         raise ValueError(f"{folder}: vertex_texture {texture.shape} or cube_parts {cube.shape} is not as distributed")
+    if not (files.finite(texture) and files.finite(cube)):
+        raise ValueError(f"{folder}: vertex_texture or cube_parts holds NaN or infinity; fetch both files again")
     # A face is one texel block of a single colour.
     place = np.floor(COLOUR_STEPS * texture[0, :, 0, 0, 0]).astype(np.int64)
     if (place < 0).any() or (place >= cube.shape).any():

@@ -69,7 +69,7 @@ def load_predictions(path: str | PathLike) -> Predictions:
         if arrays[key].shape != expected or arrays[key].dtype.kind != "f":
             found = f"{arrays[key].dtype} {arrays[key].shape}"
             raise ValueError(f"{path}: field {key!r} is {found}, expected floats {expected}; write it again")
-        if not np.isfinite(arrays[key]).all():
+        if not files.finite(arrays[key]):
             raise ValueError(f"{path}: field {key!r} holds NaN or infinity; leave those images out")
     said = {name: torch.from_numpy(arrays[key].astype(np.float32)) for name, key in KEYS.items()}
     return Predictions(**{**said, "rotvec": said["rotvec"].reshape(-1, 24, 3)})

@@ -130,7 +130,7 @@ def read_eft(path: str | PathLike[str]) -> EftFits:
     _check_values(values, path)
     return EftFits(
         names=tuple(record["imageName"] for record in records),
-        ids=tuple(int(record.get("annotId") or 0) for record in records),
+        ids=tuple(record.get("annotId") or 0 for record in records),
         rotmat=values["parm_pose"],
         betas=values["parm_shape"],
         cam=values["parm_cam"],
@@ -149,6 +149,8 @@ def _check_record(record: object, where: str) -> None:
         raise ValueError(f"{where} has no '{missing[0]}'; {remedy}")
     if not isinstance(record["imageName"], str):
         raise ValueError(f"{where}.imageName is no string; {remedy}")
+    if not isinstance(record.get("annotId", 0), int | None):
+        raise ValueError(f"{where}.annotId is no whole number; {remedy}")
     if record.get("smpltype", "smpl") != "smpl":
         raise ValueError(f"{where}.smpltype is {record['smpltype']!r}, and only fits of SMPL are read; {remedy}")
 
@@ -159,7 +161,7 @@ def _stacked(records: list[dict], field: str, path: Path) -> Float[np.ndarray, "
     for i, record in enumerate(records):
         try:
             row = np.array(record[field], dtype=np.float32)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{path}: data[{i}].{field} holds something that is no number; fetch it again") from error
         if row.shape != SHAPES[field] or not np.isfinite(row).all():
             raise ValueError(f"{path}: data[{i}].{field} is not {SHAPES[field]} finite numbers; fetch it again")
@@ -170,11 +172,14 @@ def _stacked(records: list[dict], field: str, path: Path) -> Float[np.ndarray, "
 def _check_values(values: dict[str, Tensor], path: Path) -> None:
     """Refuses the first record whose numbers cannot mean what they should."""
     rotmat = values["parm_pose"]
-    skew = (rotmat @ rotmat.mT - torch.eye(3)).abs().amax(dim=(1, 2, 3)) > ROUNDED
+    # Products of large numbers may be NaN, which is neither above nor below anything.
+    upright = (rotmat @ rotmat.mT - torch.eye(3)).abs().amax(dim=(1, 2, 3)) <= ROUNDED
+    cam, side = values["parm_cam"], PIXELS_A_SCALE * values["bbox_scale"]
     wrong = {
-        "parm_pose, which holds no rotations": skew | (torch.linalg.det(rotmat) < 0).any(dim=1),
-        "parm_cam, whose scale is not positive": values["parm_cam"][:, 0] <= 0,
-        "bbox_scale, which is not positive": values["bbox_scale"] <= 0,
+        "parm_pose, which holds no rotations": ~(upright & (torch.linalg.det(rotmat) > 0).all(dim=1)),
+        "parm_cam, whose scale is not positive": ~(cam[:, 0] > 0),
+        "parm_cam, whose scale is next to nothing": ~(cam / cam[:, :1]).isfinite().all(dim=1),
+        "bbox_scale, which is not positive": ~((side > 0) & side.isfinite()),
     }
     for complaint, where in wrong.items():
         if where.any():

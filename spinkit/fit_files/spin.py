@@ -65,7 +65,8 @@ def read_fits(path: str | PathLike[str], count: int | None = None) -> StoredFits
             f"{path}: {len(pose)} fits for {count} samples. Fits follow the rows of one training file; take the file "
             "that they were made with (SPIN's were made with SPIN's released npz), or leave the fits out."
         )
-    finite = np.isfinite(pose).all(axis=1) & np.isfinite(betas).all(axis=1)
+    # A float64 beyond float32 would become infinite below.
+    finite = (np.abs(np.concatenate([pose, betas], axis=1)) <= np.finfo(np.float32).max).all(axis=1)
     broken = np.flatnonzero(valid & ~finite)
     if len(broken):
         raise ValueError(f"{path}: the fit of row {broken[0]} is not finite; leave it out, or clear its flag")

@@ -5,6 +5,7 @@ the optimiser's keys, which are addresses beyond 32 bits, by an opcode that this
 unpickler reads it, and may rebuild tensors and dictionaries alone.
 """
 
+import io
 import pickle
 import types
 from collections import OrderedDict
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import torch
 from torch._utils import _rebuild_parameter, _rebuild_tensor, _rebuild_tensor_v2
+
+from spinkit.files import BoundedUnpickler
 
 MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 """The number that such a file begins with. Still older ones are tar archives, and are not read."""
@@ -25,7 +28,7 @@ BUILDERS = {
 """All that a state dict needs besides storages, which torch names itself. Nothing here can act."""
 
 
-class _TensorUnpickler(pickle.Unpickler):
+class _TensorUnpickler(BoundedUnpickler):
     """An unpickler that rebuilds tensors and refuses every other class or function by name."""
 
     def find_class(self, module: str, name: str) -> object:
@@ -54,5 +57,7 @@ def read_legacy(path: Path) -> object:
     Raises:
         Exception: of any kind, where the file is damaged; `UnpicklingError` where it asks for what no tensor needs.
     """
-    # The unpickler above is what keeps this safe; torch's own would refuse it unseen.
-    return torch.load(path, map_location="cpu", pickle_module=_reader(), weights_only=False)
+    # The unpickler above is what keeps this safe; torch's own would refuse it unseen. Out of memory, because of a file
+    # on disk torch would first ask whether it is a tar archive, and extract it.
+    content = io.BytesIO(path.read_bytes())
+    return torch.load(content, map_location="cpu", pickle_module=_reader(), weights_only=False)

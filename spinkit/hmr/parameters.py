@@ -95,6 +95,6 @@ def _field(path: Path, fields: dict[str, np.ndarray], name: str, size: int) -> F
         raise ValueError(f"{path} has no field '{name}'; smpl_mean_params.npz has {', '.join(FIELDS)}")
     if fields[name].shape != (size,):
         raise ValueError(f"{path}: field '{name}' has shape {fields[name].shape}, expected ({size},)")
-    if not np.isfinite(fields[name]).all():
+    if not files.finite(fields[name]):
         raise ValueError(f"{path}: field '{name}' holds NaN or infinity; fetch the file again")
     return torch.from_numpy(fields[name].astype(np.float32))

@@ -1,5 +1,6 @@
 """Weights in published layouts: ImageNet's for the trunk is read, SPIN's for the whole network read and written."""
 
+import zipfile
 from pathlib import Path
 
 import torch
@@ -10,6 +11,8 @@ from spinkit.hmr.head import HMR
 
 PUBLISHED_FIRST_LAYER = (1024, 2205)
 """Shape of the head's first layer over ResNet-50: 2048 features, 144 + 10 + 3 parameters."""
+FOLDER = 0x10
+"""The bit by which a zip archive marks a folder."""
 HEAD = ("fc1.", "fc2.", "decpose.", "decshape.", "deccam.", "init_")
 
 
@@ -84,6 +87,7 @@ def _read(path: str | Path) -> dict:
         if legacy.is_legacy(Path(path)):
             content = legacy.read_legacy(Path(path))
         else:
+            _check_sums(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # Damage surfaces as whatever torch, zipfile or pickle stumbles over.
         # Torch wraps its reason in advice to load the file unsafely.
@@ -95,6 +99,23 @@ def _read(path: str | Path) -> dict:
     return content
 
 
+def _check_sums(path: str | Path) -> None:
+    """Compare a zip archive with the checksums in it, which torch writes and does not look at."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        # What claims to be longer than it is never reaches its checksum, and of what is marked as a folder torch reads
+        # nothing: its numbers would be whatever lay in memory.
+        odd = [e for e in archive.infolist() if e.external_attr & FOLDER or _stored_short(e)]
+        broken = odd[0].filename if odd else archive.testzip()
+    if broken:
+        raise ValueError(f"{broken} is not as its checksum says")
+
+
+def _stored_short(entry: zipfile.ZipInfo) -> bool:
+    return entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size
+
+
 def _check(path: str | Path, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> None:
     """Refuses the first key that is missing, unknown, of another shape or not finite."""
     remedy = "is this the file of another backbone?"
@@ -103,11 +124,20 @@ def _check(path: str | Path, wanted: dict[str, Tensor], found: dict[str, Tensor]
             raise ValueError(f"{path} lacks '{key}'; {remedy}")
         if key in found and not isinstance(found[key], Tensor):
             raise ValueError(f"{path}: '{key}' is a {type(found[key]).__name__}, expected a tensor; {remedy}")
+        if key in found and not _alike(found[key], value):
+            kinds = f"{found[key].dtype} ({found[key].layout}), the network's has {value.dtype}"
+            raise ValueError(f"{path}: '{key}' holds {kinds}; fetch the file again")
         if key in found and found[key].shape != value.shape:
             shapes = f"{tuple(found[key].shape)}, the network's has {tuple(value.shape)}"
             raise ValueError(f"{path}: '{key}' has shape {shapes}; {remedy}")
-        if key in found and not found[key].isfinite().all():
+        if key in found and not found[key].to(value.dtype).isfinite().all():
             raise ValueError(f"{path}: '{key}' holds NaN or infinity; fetch the file again")
     unknown = sorted(str(key) for key in found.keys() - wanted.keys())
     if unknown:
         raise ValueError(f"{path} has '{unknown[0]}', which the network lacks; {remedy}")
+
+
+def _alike(found: Tensor, wanted: Tensor) -> bool:
+    """Whether a tensor has numbers of the wanted kind, and has them at all."""
+    plain = found.layout == torch.strided and not found.is_meta and not found.is_quantized
+    return plain and found.is_floating_point() == wanted.is_floating_point() and not found.is_complex()

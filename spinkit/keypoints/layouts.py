@@ -160,7 +160,7 @@ def _listed(entries: list, where: str) -> list[tuple[object, str]]:
 
 def _numbered(names: object) -> tuple[str, ...]:
     """Names under their numbers, in the order of these; none where the file has something else there."""
-    if not isinstance(names, dict) or not all(key.isdecimal() for key in names):
+    if not isinstance(names, dict) or not all(key.isdecimal() and len(key) < 10 for key in names):
         return ()
     return tuple(str(names[key]) for key in sorted(names, key=int))
 

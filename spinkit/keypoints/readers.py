@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from spinkit import files
-from spinkit.keypoints.layouts import Layout, Table, openpose_table, recognise
+from spinkit.keypoints.layouts import LARGEST, Layout, Table, openpose_table, recognise
 from spinkit.keypoints.names import NAMES
 from spinkit.keypoints.order import refuse_body_25b
 from spinkit.keypoints.records import Keypoints, place
@@ -141,6 +141,8 @@ def _placed(tables: Sequence[tuple[Table, str]], kind: str, path: Path) -> list[
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
     marked = torch.cat([person.xy[person.visible] for person in people])
+    if len(marked) and marked.abs().max() > LARGEST:
+        raise ValueError(f"{path}: a point lies {marked.abs().max():g} pixels away; detect again")
     if len(marked) and marked.abs().max() <= 1:
         raise ValueError(f"{path}: all points lie within 1 pixel of a corner, as if normalised; write pixels")
     if kind == "openpose25":
@@ -177,8 +179,10 @@ def _read_saved(arrays: dict[str, np.ndarray], path: Path) -> list[Keypoints]:
         if field not in arrays or arrays[field].shape[1:] != shape:
             raise ValueError(f"{path}: {field} is missing or not of the shape (people, {shape}); save it again")
     xy, confidence = (_floats(arrays, field, path) for field in ("xy", "confidence"))
-    if len(xy) != len(confidence) or not torch.isfinite(xy).all() or not (confidence >= 0).all():
-        raise ValueError(f"{path}: xy and confidence differ in length, or hold NaN or a negative weight; save it again")
+    sound = (xy.abs() <= LARGEST).all() and ((confidence >= 0) & confidence.isfinite()).all()
+    if len(xy) != len(confidence) or not sound:
+        problem = "differ in length, hold NaN or infinity, a negative weight, or a point too far away"
+        raise ValueError(f"{path}: xy and confidence {problem}; save it again")
     return [Keypoints(*person) for person in zip(xy, confidence, strict=True)]
 
 
