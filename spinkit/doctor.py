@@ -120,16 +120,11 @@ def _complaint(requirement: str) -> str:
 def _processor() -> Finding:
     import torch
 
+    from spinkit.spin.step import bfloat16_in_hardware
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    kind = "bfloat16 in hardware" if _bfloat16_here() else "no bfloat16 in hardware"
+    kind = "bfloat16 in hardware" if bfloat16_in_hardware("cpu") else "no bfloat16 in hardware"
     return Finding("processor", "ok", f"cores: {cores}, threads of torch: {torch.get_num_threads()}; {kind}")
-
-
-def _bfloat16_here() -> bool:
-    """Whether this machine's processor multiplies in bfloat16; emulated, it is slower than float32."""
-    import torch
-
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def _graphics_card() -> Finding:
@@ -259,12 +254,12 @@ def _which_renderer() -> Finding:
 def _which_device() -> Finding:
     import torch
 
+    from spinkit.spin.step import bfloat16_in_hardware
+
+    device, where = "cpu", "on the processor"
     if torch.cuda.is_available():
-        bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        where = "on the graphics card where a caller moves the work there, else on the processor"
-    else:
-        bfloat16, where = _bfloat16_here(), "on the processor"
-    kind = "bfloat16 for networks in the presets cpu and gpu" if bfloat16 else "float32"
+        device, where = "cuda", "on the graphics card where a caller moves the work there, else on the processor"
+    kind = "bfloat16 for networks in the presets cpu and gpu" if bfloat16_in_hardware(device) else "float32"
     return Finding("computing", "used", f"{where}, in {kind}; bodies and fits are always float32")
 
 

@@ -98,11 +98,22 @@ def launch(
     return executed
 
 
+def run_name(text: str) -> str:
+    """A name that a folder inside of runs/ can have, and nothing that leads out of there.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is a path, or no name at all.
+    """
+    if text in ("", ".", "..") or any(c in "/\\\0" for c in text) or Path(text).is_absolute() or len(text) > 200:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a folder in runs/; leave out slashes")
+    return text
+
+
 def value_of(text: str) -> object:
     """A command-line word as the Python value that it spells, or else as the word itself."""
     try:
         return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return text
 
 
@@ -110,7 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status, 2 where the parameters are refused."""
     parser = argparse.ArgumentParser(prog="spinkit.launch", description="Run a chapter from first to last cell.")
     parser.add_argument("notebook", type=Path)
-    parser.add_argument("--name", default=datetime.now().strftime("%Y-%m-%d_%H-%M-%S"), help="of the run's folder")
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    parser.add_argument("--name", type=run_name, default=now, help="of the run's folder")
     parser.add_argument(
         "-p",
         "--parameters",

@@ -9,13 +9,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HOUSE = ROOT / "spinkit"
 FLOORS = (
-    {"files"},
+    {"files", "progress"},
     {"keypoints", "camera", "solvers", "hmr", "metrics", "raster"},
     {"priors", "crop", "body"},
     {"smplify", "data", "fits", "fit_files"},
     {"people", "spin", "evaluate", "clips"},
     {"view", "export", "siblings", "launch", "job"},
-    {"doctor", "lab"},
+    {"doctor", "lab", "book"},
 )
 BANNED_ROOMS = {"utils", "common", "types", "constants", "config", "helpers", "misc", "core", "base"}
 FOLDERS = ("spinkit", "tests", "data", "notebooks", "benchmarks", ".ci")

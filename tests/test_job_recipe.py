@@ -13,6 +13,7 @@ from PIL import Image
 from spinkit import camera, data, fit_files, job, priors, smplify
 from spinkit.job import Sources
 from spinkit.keypoints import Keypoints
+from spinkit.spin import shelf
 
 SIZES = {"first": 4, "second": 3, "third": 9}
 """Samples of each set."""
@@ -117,7 +118,10 @@ def test_fits_of_files_are_begun_with_and_the_others_are_made(prepared, sets, hu
 @pytest.fixture(scope="module")
 def finished(prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "unbroken"
-    return job.train(prepared, folder, progress=False), folder
+    with pytest.MonkeyPatch.context() as patch:
+        # The first snapshot too, to go on from.
+        patch.setattr(shelf, "KEPT", 9)
+        return job.train(prepared, folder, progress=False), folder
 
 
 def test_a_resumed_run_by_a_recipe_equals_an_unbroken_one(prepared, finished, tmp_path):

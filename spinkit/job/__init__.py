@@ -4,6 +4,8 @@ The chapter `03_train_spin` and the benchmark `loop` both run through here, so t
 the other. What a run needs and others may share (synthetic people and initial fits) is made once and kept in a cache.
 """
 
+from spinkit.job.holding import HeldError, hold
+from spinkit.job.peek import Peek, peek, runs
 from spinkit.job.preparation import DATA_SEED, TEST_SEED, Prepared, Sources, initial_dictionary, prepare
 from spinkit.job.preset import Preset, choose, describe, presets
 from spinkit.job.running import begin, load_model, load_run, measure, regress, summary, train, truth
@@ -11,19 +13,24 @@ from spinkit.job.running import begin, load_model, load_run, measure, regress, s
 __all__ = [
     "DATA_SEED",
     "TEST_SEED",
+    "HeldError",
+    "Peek",
     "Prepared",
     "Preset",
     "Sources",
     "begin",
     "choose",
     "describe",
+    "hold",
     "initial_dictionary",
     "load_model",
     "load_run",
     "measure",
+    "peek",
     "prepare",
     "presets",
     "regress",
+    "runs",
     "summary",
     "train",
     "truth",

@@ -1,9 +1,11 @@
 """A run from its first step to its results, and what it left, read again."""
 
+import io
 import json
 import platform
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from spinkit import evaluate, files, hmr, smplify, spin
 from spinkit import fits as dictionaries
 from spinkit.data import Samples
 from spinkit.fits import FitDictionary
+from spinkit.job.holding import hold
 from spinkit.job.preparation import Prepared
 from spinkit.spin import Run, Schedule
 
@@ -29,7 +32,7 @@ def begin(prepared: Prepared, device: torch.device | str = "cpu") -> Run:
         hmr.load_backbone(model, Path(prepared.sources.weights))
     model = model.to(device, memory_format=torch.channels_last)
     copy = FitDictionary.from_arrays(prepared.fits.arrays())
-    return Run.begin(model, copy, preset.spin)
+    return replace(Run.begin(model, copy, preset.spin), settings=_settings(prepared))
 
 
 def measure(prepared: Prepared, run: Run) -> dict[str, float]:
@@ -69,14 +72,44 @@ def _judged(samples: Samples) -> torch.Tensor:
     return samples.judge.has_smpl.nonzero()[:, 0]
 
 
-def train(prepared: Prepared, folder: Path, progress: bool = True, device: torch.device | str = "cpu") -> Run:
+def train(
+    prepared: Prepared,
+    folder: Path,
+    progress: bool = True,
+    device: torch.device | str = "cpu",
+    watch: Callable[[Run], None] | None = None,
+) -> Run:
     """Train into a folder, going on from its newest snapshot where one is there, and write its `summary.json`.
 
+    Args:
+        prepared: all that the run needs.
+        folder: for all that it leaves.
+        progress: whether to show a bar.
+        device: that trains.
+        watch: called before the first step and whenever the history has grown, as `spin.train` calls it.
+
     Raises:
-        ValueError: the folder holds a run of other settings.
+        HeldError: another run trains into the folder.
+        ValueError: the folder holds a run of other settings, or of a newer program.
+        OSError: nothing more can be written there; the newest snapshot is whole.
+        KeyboardInterrupt: after a Ctrl-C; its message says how to go on.
     """
+    with hold(folder):
+        try:
+            return _train(prepared, folder, progress, device, spin.guarded(watch))
+        except KeyboardInterrupt as interrupt:
+            if interrupt.args:  # The training's own, which say more.
+                raise
+            raise KeyboardInterrupt(
+                f"interrupted. What {folder / 'checkpoints'} holds is whole. To go on from there, run this again; in a "
+                "notebook, this cell. The end will be the same as if nothing had happened."
+            ) from None
+
+
+def _train(
+    prepared: Prepared, folder: Path, progress: bool, device: torch.device | str, watch: Callable[[Run], None]
+) -> Run:
     started, preset = time.monotonic(), prepared.preset
-    folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, prepared)
     run = begin(prepared, device)
     if run.resume(folder / "checkpoints"):
@@ -85,19 +118,25 @@ def train(prepared: Prepared, folder: Path, progress: bool = True, device: torch
         run.history.append({"step": 0, **measure(prepared, run)})
     schedule = Schedule(preset.judge_every, preset.save_every, folder / "checkpoints", progress)
     run.model.train()
-    spin.train(run, prepared.train, prepared.world, schedule, lambda state: measure(prepared, state))
+    watch(run)
+    spin.train(run, prepared.train, prepared.world, schedule, lambda state: measure(prepared, state), watch)
     _fit_once_more(prepared, run, folder, progress)
+    watch(run)
     _write_results(prepared, run, folder, time.monotonic() - started)
     return run
 
 
 def _fit_once_more(prepared: Prepared, run: Run, folder: Path, progress: bool) -> None:
-    """The last fits, where the settings ask for them and an earlier call has not made them."""
+    """The last fits, where the settings ask for them and an earlier call has not made them.
+
+    A call that ends on the way has kept nothing of them; the next one makes all of them from the same snapshot.
+    """
     settings = prepared.preset.spin
     if settings.mode != "loop" or not settings.last_fits or any("last_fits" in record for record in run.history):
         return
     replaced = spin.sweep(run, prepared.train, prepared.world, progress)
-    run.history += [{"step": run.steps_done, "last_fits": replaced}, {"step": run.steps_done, **measure(prepared, run)}]
+    judged = {"step": run.steps_done, **measure(prepared, run)}
+    run.history += [{"step": run.steps_done, "last_fits": replaced}, judged]
     run.save(folder / "checkpoints")
 
 
@@ -112,22 +151,42 @@ def _claim(folder: Path, prepared: Prepared) -> None:
     """Note a run's settings in its folder, or refuse a folder that holds others."""
     note, settings = folder / "settings.json", _settings(prepared)
     remedy = "choose another folder, or remove it"
-    if note.is_file() and files.read_json(note, remedy) != settings:
-        raise ValueError(f"{folder}: holds a run of other settings (settings.json); {remedy}")
-    note.write_text(json.dumps(settings, indent=1))
+    if note.is_file():
+        held = files.read_json(note, f"remove this file, the snapshots know their settings too; or {remedy}")
+        if held != settings:
+            raise ValueError(
+                f"{folder}: holds a run of other settings (settings.json); {_differing(held, settings)}; {remedy}"
+            )
+        return
+    # Lost, perhaps: what lies here without a note may still be another run.
+    snapshot = spin.checkpoint.newest(folder / "checkpoints")
+    held = spin.checkpoint.beside(snapshot).settings if snapshot else {}
+    if held not in ({}, settings):
+        raise ValueError(f"{snapshot}: of a run of other settings; {_differing(held, settings)}; {remedy}")
+    spin.storage.replace(note, json.dumps(settings, indent=1).encode())
+
+
+def _differing(held: object, asked: object, name: str = "") -> str:
+    """The first setting that differs, in words."""
+    if isinstance(held, dict) and isinstance(asked, dict):
+        for key in [*asked, *held]:
+            if held.get(key) != asked.get(key):
+                return _differing(held.get(key), asked.get(key), f"{name}.{key}".removeprefix("."))
+    return f"{name} is {held} there, {asked} here"
 
 
 def _write_results(prepared: Prepared, run: Run, folder: Path, seconds: float) -> None:
     """The dictionary, the history and the summary, where people look for them."""
-    draft = folder / "summary.draft.json"
+    fits = io.BytesIO()
     try:
-        np.savez_compressed(folder / "fits.npz", **run.fits.arrays())
-        (folder / "history.json").write_text(json.dumps(run.history))
-        draft.write_text(json.dumps(summary(prepared, run, seconds), indent=1))
-        # Last and at once: whoever finds a summary finds a finished run.
-        draft.replace(folder / "summary.json")
+        # Again, because the folder may have vanished meanwhile: the snapshot made it anew, and nobody the note.
+        _claim(folder, prepared)
+        np.savez_compressed(fits, **run.fits.arrays())
+        spin.storage.replace(folder / "fits.npz", fits.getvalue())
+        spin.storage.replace(folder / "history.json", json.dumps(run.history).encode())
+        # Last: whoever finds a summary finds a finished run.
+        spin.storage.replace(folder / "summary.json", json.dumps(summary(prepared, run, seconds), indent=1).encode())
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise OSError(
             f"{folder}: results not written ({error}). The newest snapshot is whole; make room and run again."
         ) from error
@@ -163,7 +222,8 @@ def load_run(folder: str | Path) -> tuple[dict, list[dict], FitDictionary]:
     if not (folder / "summary.json").is_file():
         raise FileNotFoundError(f"{folder}: no summary.json, so no finished run; make one with ./run train")
     remedy = "run it again: a finished run writes it anew from its newest snapshot"
-    summary, history = (files.read_json(folder / name, remedy) for name in ("summary.json", "history.json"))
+    summary = files.read_object(folder / "summary.json", remedy)
+    history = files.read_records(folder / "history.json", remedy)
     return summary, history, dictionaries.load(folder / "fits.npz")
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from spinkit import camera, files
 from spinkit.body import Body
@@ -25,6 +24,7 @@ from spinkit.people.detector import detect
 from spinkit.people.dice import Dice
 from spinkit.people.settings import PeopleSettings
 from spinkit.people.studio import Studio
+from spinkit.progress import progress_bar
 
 RECIPE = 1
 """Rises whenever the same settings and seed begin to give other people, so that old folders are refused."""
@@ -201,7 +201,7 @@ def _write(
 def _write_arrays(draft: Path, chunks: Iterator[Arrays], count: int, progress: bool) -> None:
     opened: dict[str, np.ndarray] = {}
     start = 0
-    with tqdm(total=count, desc="people", unit="", disable=not progress) as bar:
+    with progress_bar(None, count, "people", shown=progress) as bar:
         for chunk in chunks:
             stop = start + len(chunk.betas)
             for field in fields(chunk):

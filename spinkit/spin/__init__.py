@@ -1,10 +1,11 @@
 """The SPIN loop: a network starts the fit, the better fit is kept, and what is kept supervises the network."""
 
-from spinkit.spin import checkpoint
+from spinkit.spin import checkpoint, storage
 from spinkit.spin.settings import MODES, SpinSettings, loop_fit
 from spinkit.spin.step import Outcome, Target, World, losses, start_from, step, supervise
 from spinkit.spin.sweep import both_ways, last_fit, sweep
 from spinkit.spin.train import Run, Schedule, batch_keys, labelled_for, learning_rate, one_step, step_generator, train
+from spinkit.spin.watching import guarded
 
 __all__ = [
     "MODES",
@@ -17,6 +18,7 @@ __all__ = [
     "batch_keys",
     "both_ways",
     "checkpoint",
+    "guarded",
     "labelled_for",
     "last_fit",
     "learning_rate",
@@ -26,6 +28,7 @@ __all__ = [
     "start_from",
     "step",
     "step_generator",
+    "storage",
     "supervise",
     "sweep",
     "train",

@@ -11,7 +11,7 @@ JUDGES = ("reprojection", "objective")
 
 
 def loop_fit() -> SmplifySettings:
-    """The fit inside the loop: three steps, tied to the regressed start.
+    """The fit inside the loop: two steps, tied to the regressed start.
 
     The start knows what keypoints do not: how far away a hand is, and which way the body faces. Fits that are left to
     forget it end worse in PA-MPJPE though lower in energy. From a start that is near, a keypoint 25 pixels off is an
@@ -25,8 +25,8 @@ def loop_fit() -> SmplifySettings:
         start_weight=5.0,
         turn_weight=30.0,
         camera_moves=True,
-        camera_solver=LevenbergMarquardt(steps=3),
-        body_solver=LevenbergMarquardt(steps=3, damping=0.1, shrink=0.4, floor=1.0),
+        camera_solver=LevenbergMarquardt(steps=1),
+        body_solver=LevenbergMarquardt(steps=2, damping=0.1, shrink=0.4, plain=1000.0),
     )
 
 
@@ -82,8 +82,14 @@ class SpinSettings:
     """A fit with any beta beyond it supervises with betas of zero: no one is that unusual."""
     use_labels: bool = True
     """False hides 3D labels from training, the paper's unpaired setting."""
+    keypoint_limit: float = 2240.0
+    """Pixels from the crop's centre, ten crops, beyond which a keypoint is a mistake: its sample is left out. One a
+    million pixels away would not make the loss infinite, and still undo what the network has learned."""
     max_bad_steps: int = 10
-    """Steps in a row whose loss is not finite, after which training stops."""
+    """Steps in a row whose loss or gradient is not finite, or that have no sample left, after which training stops."""
+    max_bad_share: float = 0.1
+    """Share of the samples of the last `max_bad_steps` steps that may be left out, because their picture cannot be read
+    or a number of theirs is not finite; training stops beyond it."""
     seed: int = 0
     fit: SmplifySettings = field(default_factory=loop_fit)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -96,5 +102,9 @@ class SpinSettings:
         for name in ("steps", "batch_size", "image_size", "max_bad_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"SpinSettings.{name} must be at least 1, got {getattr(self, name)}")
+        if not self.keypoint_limit > 0:
+            raise ValueError(f"SpinSettings.keypoint_limit must be positive, got {self.keypoint_limit}")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"SpinSettings.max_bad_share must lie between 0 and 1, got {self.max_bad_share}")
         if not self.learning_rate > 0:
             raise ValueError(f"SpinSettings.learning_rate must be positive, got {self.learning_rate}")

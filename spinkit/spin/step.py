@@ -1,6 +1,6 @@
 """One step of the loop: regress, fit, keep the better fit, and be supervised by it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import roma
 import torch
@@ -11,11 +11,12 @@ from spinkit import camera as cameras
 from spinkit import hmr, smplify
 from spinkit.body import Body
 from spinkit.data import Batch
-from spinkit.fits import FitDictionary, Verdict
+from spinkit.fits import ACCEPTED, REJECTED, FitDictionary, Verdict
 from spinkit.hmr import Regression
 from spinkit.keypoints import ANNOTATED, OPENPOSE, Keypoints
 from spinkit.priors import Mixture
 from spinkit.smplify import Fit, SmplifySettings, Start
+from spinkit.spin import guards
 from spinkit.spin.settings import SpinSettings
 
 LEAST_SCALE = 0.1
@@ -55,11 +56,16 @@ class Outcome:
     new_error: Float[Tensor, "b"]
     """Of the new fits; infinite where none was made."""
     applied: bool = True
-    """False where loss or gradient was not finite, so that no weight changed."""
+    """False where loss or gradient was not finite, or no sample was left, so that no weight changed."""
+    refused: dict[int, str] = field(default_factory=dict)
+    """Why samples were left out of losses and fits, by their numbers; the fields above are of the others."""
 
 
 def step(model: nn.Module, batch: Batch, fits: FitDictionary, world: World, number: int) -> Outcome:
     """Regress a batch, improve its fits, and return the losses; the caller descends.
+
+    A sample whose own numbers are not finite is left out of all this. Fits are kept even where the loss or its gradient
+    turns out not to be finite: each was judged by its own keypoints, of which the gradient says nothing.
 
     Args:
         model: the regressor, in training mode.
@@ -68,18 +74,33 @@ def step(model: nn.Module, batch: Batch, fits: FitDictionary, world: World, numb
         world: body, prior and settings.
         number: of the step, for the dictionary's history.
     """
-    with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=_in_bfloat16(world, batch)):
+    batch, _ = guards.leave_out(batch, guards.input_faults(batch, world.settings.keypoint_limit))
+    if not len(batch):
+        return _nothing_left(batch)
+    device = batch.image.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=world.settings.bfloat16 and bfloat16_in_hardware(device)):
         said = model(hmr.normalise(batch.image))
     said = Regression(said.rotmat.float(), said.betas.float(), said.weak.float())
+    batch, rows = guards.leave_out(batch, guards.answer_faults(said.detach()))
+    if not len(batch):
+        return _nothing_left(batch)
+    if rows is not None:
+        said = Regression(said.rotmat[rows], said.betas[rows], said.weak[rows])
     target, old_error, new_error, updated = supervise(said.detach(), batch, fits, world, number)
-    return Outcome(losses(said, target, batch, world), updated, target.valid, old_error, new_error)
+    found = losses(said, target, batch, world)
+    return Outcome(found, updated, target.valid, old_error, new_error, refused=batch.refused)
 
 
-def _in_bfloat16(world: World, batch: Batch) -> bool:
-    """Whether the run may compute in bfloat16 and the machine gains by it: emulated, it is slower than float32."""
-    if not world.settings.bfloat16:
-        return False
-    if batch.image.device.type == "cuda":
+def _nothing_left(batch: Batch) -> Outcome:
+    """The outcome of a step all of whose samples were left out: nothing to follow."""
+    none = batch.image.new_zeros(0)
+    total = batch.image.new_full((), torch.nan)
+    return Outcome({"total": total}, none > 0, none > 0, none, none, applied=False, refused=batch.refused)
+
+
+def bfloat16_in_hardware(device: str) -> bool:
+    """Whether a kind of device multiplies in bfloat16 itself: emulated, it is slower than float32."""
+    if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
@@ -91,6 +112,7 @@ def supervise(
     """The target of a batch: the stored fits, bettered where the new ones are better, and labels above both."""
     settings = world.settings
     rotvec, betas = fits.read(batch.key, batch.change)
+    ruling = fits.rulings(batch.key)
     if settings.mode == "loop" and number >= settings.first_fit_step:
         start = start_from(said)
         new = smplify.fit(world.body, world.prior, batch.keypoints, start, settings.fit)
@@ -104,7 +126,15 @@ def supervise(
         new_error = torch.full_like(old_error, torch.inf)
         updated = torch.zeros_like(old_error, dtype=torch.bool)
     error = torch.where(updated, new_error, old_error)
+    if ruling is not None:
+        error = _ruled(error, ruling, updated)
     return _target(rotvec, betas, error, batch, settings), old_error, new_error, updated
+
+
+def _ruled(error: Tensor, ruling: Tensor, updated: Tensor) -> Tensor:
+    """Errors as the threshold is to see them: an accepted fit passes any, a rejected one that still stands, none."""
+    error = torch.where(ruling == ACCEPTED, -torch.inf, error)
+    return torch.where((ruling == REJECTED) & ~updated, torch.inf, error)
 
 
 @dataclass(frozen=True)
@@ -125,12 +155,13 @@ def _compare(stored: Bodies, new: Fit, start: Start, batch: Batch, world: World)
     twice = torch.arange(len(new), device=new.rotvec.device).repeat(2)
     keypoints = batch.keypoints[twice]
     rotvec, betas = torch.cat([stored.rotvec, new.rotvec]), torch.cat([stored.betas, new.betas])
-    _, error = smplify.judge(world.body, keypoints, rotvec, betas, judging(settings.fit))
+    rules = [judging(settings.fit), settings.fit][: 2 if settings.judge == "objective" else 1]
+    error, *own = smplify.errors(world.body, keypoints, rotvec, betas, rules)
     before, after = error.chunk(2)
     after = torch.where(new.usable, after, torch.full_like(after, torch.inf))
     better = after < before
-    if settings.judge == "objective":
-        old_charge, new_charge = charge(Bodies(rotvec, betas), start.rotvec[twice], keypoints, world).chunk(2)
+    if own:
+        old_charge, new_charge = (own[0] + leaving(rotvec, start.rotvec[twice], keypoints, world)).chunk(2)
         better = new.usable & (new_charge < old_charge)
     return Verdict(before, after, better)
 
@@ -146,10 +177,16 @@ def charge(bodies: Bodies, start: Float[Tensor, "b 24 3"], keypoints: Keypoints,
     With the fit's own robust scale: under a larger one, a wrong body that reaches for an outlier wins over a right
     one that lets go of it.
     """
-    settings = world.settings.fit
-    _, error = smplify.judge(world.body, keypoints, bodies.rotvec, bodies.betas, settings)
-    away = smplify.distance_from_start(world.prior, start, bodies.rotvec, settings)
-    return error + away / (smplify.counted(keypoints) > 0).sum(1).clamp(min=1)
+    (error,) = smplify.errors(world.body, keypoints, bodies.rotvec, bodies.betas, [world.settings.fit])
+    return error + leaving(bodies.rotvec, start, keypoints, world)
+
+
+def leaving(
+    rotvec: Float[Tensor, "b 24 3"], start: Float[Tensor, "b 24 3"], keypoints: Keypoints, world: World
+) -> Float[Tensor, "b"]:
+    """The part of `charge` that is for leaving the regressed pose."""
+    away = smplify.distance_from_start(world.prior, start, rotvec, world.settings.fit)
+    return away / (smplify.counted(keypoints) > 0).sum(1).clamp(min=1)
 
 
 def _target(rotvec: Tensor, betas: Tensor, error: Tensor, batch: Batch, settings: SpinSettings) -> Target:

@@ -6,13 +6,14 @@ import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from spinkit import data, hmr
 from spinkit.crop import Change, restore_rotvec
 from spinkit.data import Samples
 from spinkit.hmr import Regression
+from spinkit.progress import progress_bar
 from spinkit.smplify import SmplifySettings
+from spinkit.spin import guards
 from spinkit.spin.step import World, supervise
 from spinkit.spin.train import Run
 
@@ -40,15 +41,18 @@ def sweep(run: Run, samples: Samples, world: World, progress: bool = True) -> in
         progress: whether to show a bar.
 
     Returns:
-        How many stored fits were replaced.
+        How many stored fits were replaced. Samples that the training had to leave out keep theirs.
     """
     settings = replace(world.settings, fit=last_fit(world.settings.fit))
     model, device = run.model, next(run.model.parameters()).device
     was_training, replaced = model.training, 0
     model.eval()
     keys = torch.arange(len(samples)).split(settings.batch_size)
-    for key in tqdm(keys, "last fits", disable=not progress, mininterval=5):
-        batch = data.make_batch(samples, key, Change.none(len(key), device), settings.image_size)
+    for key in progress_bar(keys, len(keys), "last fits", shown=progress):
+        batch = data.make_batch(samples, key, Change.none(len(key), device), settings.image_size, lenient=True)
+        batch, _ = guards.leave_out(batch, guards.input_faults(batch, settings.keypoint_limit))
+        if not len(batch):
+            continue
         said = both_ways(model, batch.image)
         *_, updated = supervise(said, batch, run.fits, replace(world, settings=settings), settings.steps)
         replaced += int(updated.sum())
@@ -64,5 +68,8 @@ def both_ways(model: nn.Module, image: Float[Tensor, "b 3 h w"]) -> Regression:
     )
     back = roma.rotvec_to_rotmat(restore_rotvec(flip, roma.rotmat_to_rotvec(mirrored.rotmat)))
     weak = mirrored.weak * mirrored.weak.new_tensor([1.0, -1.0, 1.0])
-    rotmat = roma.special_procrustes(seen.rotmat + back)
+    # One number that is not finite would keep the whole batch from being decomposed; its own joint stays without one.
+    both = seen.rotmat + back
+    finite = both.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+    rotmat = torch.where(finite, roma.special_procrustes(both.nan_to_num()), torch.nan)
     return Regression(rotmat, (seen.betas + mirrored.betas) / 2, (seen.weak + weak) / 2)

@@ -1,26 +1,32 @@
-"""The training loop, resumable at every snapshot."""
+"""The training loop, resumable at every snapshot: the end is the same, bit for bit, as if nothing had happened."""
 
+import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from spinkit import data
 from spinkit.crop import Change
 from spinkit.data import Samples
 from spinkit.fits import FitDictionary
-from spinkit.spin import checkpoint
+from spinkit.progress import progress_bar
+from spinkit.spin import checkpoint, shelf
+from spinkit.spin.interrupting import noted_interrupts
+from spinkit.spin.packing import pack, unpack
 from spinkit.spin.settings import SpinSettings
 from spinkit.spin.step import Outcome, World, step
+from spinkit.spin.watching import guarded
 
 LOG_EVERY = 25
 """Steps between two records of the history."""
+NAMED = 10
+"""Samples that a report names; more it only counts."""
 
 
 @dataclass
@@ -33,24 +39,42 @@ class Run:
     steps_done: int = 0
     history: list[dict] = field(default_factory=list)
     """Records in order; those of training have `loss`, those of judging what the judge returned."""
+    settings: dict = field(default_factory=dict)
+    """What the run was told, as JSON has it; for the snapshots, so that each says what it is of."""
+    tally: "_Tally" = field(default_factory=lambda: _Tally())
+    """What was noted since the last record."""
 
     @classmethod
     def begin(cls, model: nn.Module, fits: FitDictionary, settings: SpinSettings) -> "Run":
         """A run that has not taken a step."""
         optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        return cls(model, optimizer, fits)
+        return cls(model, optimizer, fits, settings=json.loads(json.dumps(asdict(settings))))
 
     def resume(self, folder: Path) -> bool:
-        """Go on from the newest snapshot in `folder`, where there is one; says whether there was."""
+        """Go on from the newest whole snapshot in `folder`, where there is one; says whether there was.
+
+        Raises:
+            ValueError: no snapshot is whole, or the newest is of another network or of a newer program.
+        """
         snapshot = checkpoint.newest(folder)
+        if snapshot is None and (damaged := shelf.snapshots(folder)):
+            raise ValueError(
+                f"{folder}: none of {', '.join(p.name for p in damaged)} is whole. Bring one back from a copy, or "
+                "remove this folder to train from the start."
+            )
         if snapshot is None:
             return False
         self.steps_done, self.fits, self.history = checkpoint.load(snapshot, self.model, self.optimizer)
+        self.tally = _restored(checkpoint.beside(snapshot), next(self.model.parameters()).device)
         return True
 
     def save(self, folder: Path) -> Path:
         """Write a snapshot."""
-        return checkpoint.save(folder, self.steps_done, self.model, self.optimizer, self.fits, self.history)
+        tensors = {}
+        # Not the clock, which starts anew with the machine.
+        tally = pack({name: value for name, value in vars(self.tally).items() if name != "since"}, tensors)
+        beside = checkpoint.Beside(self.settings, tally, tensors)
+        return checkpoint.save(folder, self.steps_done, self.model, self.optimizer, self.fits, self.history, beside)
 
 
 @dataclass(frozen=True)
@@ -70,6 +94,7 @@ def train(
     world: World,
     schedule: Schedule | None = None,
     judge: Callable[[Run], dict[str, float]] | None = None,
+    watch: Callable[[Run], None] | None = None,
 ) -> Run:
     """Train to the end of `world.settings.steps`, from wherever the run is.
 
@@ -79,33 +104,52 @@ def train(
         world: body, prior, settings.
         schedule: when to judge and to save.
         judge: measures a run; its numbers join the history.
+        watch: called whenever the history has grown, to show it; it must not change the run. Should it fail, that is
+            reported and the training goes on without it.
 
     Raises:
-        FloatingPointError: the loss was not finite `max_bad_steps` times in a row. The newest snapshot is good.
-        KeyboardInterrupt: passed on after a snapshot was written.
+        FloatingPointError: `max_bad_steps` steps in a row came to nothing, or more samples than `max_bad_share` had to
+            be left out. A snapshot was written; no bad step is in it.
+        KeyboardInterrupt: after a Ctrl-C: when the step was done and a snapshot written. A second Ctrl-C raises it at
+            once, amid a step: then the run given is of no more use, and the newest snapshot is good.
     """
     schedule = schedule or Schedule()
     samples = labelled_for(samples, world.settings)
-    tally = _Tally()
+    tally = run.tally
+    tally.begin()
     numbers = range(run.steps_done, world.settings.steps)
-    bar = tqdm(
-        numbers,
-        initial=run.steps_done,
-        total=world.settings.steps,
-        disable=not schedule.progress,
-        mininterval=5,
-    )
-    try:
+    bar = progress_bar(numbers, world.settings.steps, "training", run.steps_done, schedule.progress)
+    show = guarded(watch)
+    with noted_interrupts() as interrupt:
         for number in bar:
             tally.add(one_step(run, samples, world, number))
             run.steps_done = number + 1
-            tally.check(world.settings)
+            if trouble := tally.trouble(world.settings):
+                _give_up(run, schedule, trouble)
+            told = len(run.history)
             _look_up(run, world.settings, schedule, judge, tally, bar)
-    except KeyboardInterrupt:
-        if schedule.folder is not None:
-            print(f"interrupted: {run.save(schedule.folder)} holds all up to step {run.steps_done}; run again to go on")
-        raise
+            if len(run.history) > told:
+                show(run)
+            if interrupt.made:
+                break
+    if interrupt.made:
+        _end_here(run, schedule, world.settings)
     return run
+
+
+def _end_here(run: Run, schedule: Schedule, settings: SpinSettings) -> None:
+    """What follows a Ctrl-C: a snapshot, and word of how to go on."""
+    where = f"All of it is in {run.save(schedule.folder)}. " if schedule.folder is not None else ""
+    raise KeyboardInterrupt(
+        f"interrupted after step {run.steps_done} of {settings.steps}. {where}To go on, run this again; in a notebook, "
+        "this cell. The end will be the same as if nothing had happened."
+    )
+
+
+def _give_up(run: Run, schedule: Schedule, trouble: str) -> None:
+    """What follows too many bad steps or samples: a snapshot, of which they are no part, and word of what they were."""
+    kept = f" All up to step {run.steps_done} is in {run.save(schedule.folder)}." if schedule.folder is not None else ""
+    raise FloatingPointError(trouble + kept)
 
 
 def one_step(run: Run, samples: Samples, world: World, number: int) -> Outcome:
@@ -122,7 +166,7 @@ def one_step(run: Run, samples: Samples, world: World, number: int) -> Outcome:
     generator = step_generator(settings.seed, number)
     key = batch_keys(len(samples), settings, number, samples.weight)
     change = Change.random(len(key), generator, settings.augmentation).to(device)
-    batch = data.make_batch(samples, key, change, settings.image_size)
+    batch = data.make_batch(samples, key, change, settings.image_size, lenient=True)
     run.model.train()
     averages = [buffer.clone() for buffer in run.model.buffers()]
     for group in run.optimizer.param_groups:
@@ -200,27 +244,55 @@ def labelled_for(samples: Samples, settings: SpinSettings) -> Samples:
 
 
 class _Tally:
-    """Averages since the last record."""
+    """Averages since the last record, and what was left out of the training."""
 
     def __init__(self):
         self.outcomes: list[Outcome] = []
-        self.since, self.bad, self.skipped = time.monotonic(), 0, 0
+        self.since, self.bad, self.skipped, self.left_out = time.monotonic(), 0, 0, 0
+        self.shares: list[tuple[int, int]] = []
+        """Of the last steps: samples left out, and samples that stayed."""
+        self.refused: dict[int, str] = {}
+        """Every sample that was ever left out, and why."""
+        self.told = 0
+        """Of these, how many the history knows."""
+
+    def begin(self) -> None:
+        """A training begins, or goes on: the clock starts anew, and so does what would stop it."""
+        self.since, self.bad, self.shares = time.monotonic(), 0, []
 
     def add(self, outcome: Outcome) -> None:
         self.bad = 0 if outcome.applied else self.bad + 1
         self.skipped += not outcome.applied
+        self.left_out += len(outcome.refused)
+        self.shares.append((len(outcome.refused), len(outcome.valid)))
+        self.refused |= outcome.refused
         if outcome.applied:
             # Without their graphs, which would keep every activation of the last steps alive.
             self.outcomes.append(replace(outcome, losses={n: loss.detach() for n, loss in outcome.losses.items()}))
 
-    def check(self, settings: SpinSettings) -> None:
+    def trouble(self, settings: SpinSettings) -> str:
+        """Why the training should stop; empty where it should not."""
+        self.shares = self.shares[-settings.max_bad_steps :]
+        left_out, stayed = (sum(counts) for counts in zip(*self.shares, strict=True))
         if self.bad >= settings.max_bad_steps:
-            raise FloatingPointError(
+            return (
                 f"loss or gradient was not finite for {self.bad} steps in a row; none of them was applied. "
-                "Lower learning_rate, or look at the images and keypoints; the newest snapshot is good."
+                f"Lower learning_rate, or look at the images and keypoints. {self.report()}"
             )
+        if len(self.shares) == settings.max_bad_steps and left_out > settings.max_bad_share * (left_out + stayed):
+            return (
+                f"{left_out} of {left_out + stayed} samples of the last {len(self.shares)} steps were left out, "
+                f"more than max_bad_share = {settings.max_bad_share:g} allows. {self.report()}"
+            )
+        return ""
 
-    def record(self, number: int) -> dict[str, float | int]:
+    def report(self) -> str:
+        """Which samples were left out, and why."""
+        named = [f"sample {key}: {why}" for key, why in list(self.refused.items())[:NAMED]]
+        more = [f"and {len(self.refused) - NAMED} more"] if len(self.refused) > NAMED else []
+        return f"Left out: {'; '.join(named + more)}." if named else "No sample was left out."
+
+    def record(self, number: int) -> dict[str, float | int | dict[str, str]]:
         """One line of the history, and a fresh start."""
         outcomes = self.outcomes
         # A loss that needs labels is missing where a batch has none; its mean is over the others.
@@ -234,9 +306,20 @@ class _Tally:
         }
         old = torch.cat([o.old_error for o in outcomes]) if outcomes else torch.zeros(0)
         error = {"stored_error": float(old[old.isfinite()].median())} if old.isfinite().any() else {}
-        spent, skipped = time.monotonic() - self.since, self.skipped
-        self.outcomes, self.skipped, self.since = [], 0, time.monotonic()
-        return {"step": number, **mean, **shares, **error, "skipped": skipped, "seconds": spent}
+        counts = {"skipped": self.skipped, "bad_samples": self.left_out, "seconds": time.monotonic() - self.since}
+        # Words as keys, because JSON would make them of numbers.
+        new = {str(key): why for key, why in list(self.refused.items())[self.told :][:NAMED]}
+        self.outcomes, self.skipped, self.left_out, self.told = [], 0, 0, len(self.refused)
+        self.since = time.monotonic()
+        return {"step": number, **mean, **shares, **error, **counts, **({"left_out": new} if new else {})}
+
+
+def _restored(beside: checkpoint.Beside, device: torch.device) -> _Tally:
+    """The tally of a snapshot; a fresh one from a snapshot of format 1."""
+    tally = _Tally()
+    if beside.tally:
+        vars(tally).update(unpack(beside.tally, beside.tensors, device))
+    return tally
 
 
 def _look_up(run: Run, settings: SpinSettings, schedule: Schedule, judge, tally: _Tally, bar) -> None:
