@@ -58,7 +58,7 @@ def test_without_a_command_it_explains_itself_and_does_nothing(copy):
     for arguments in ((), ("help",), ("--help",)):
         done = call(copy, *arguments)
         assert done.returncode == 0
-        assert all(word in done.stdout for word in ("setup", "train", "test", "lab", "bench"))
+        assert all(word in done.stdout for word in ("setup", "train", "test", "test-lab", "lab", "book", "bench"))
     assert not calls(copy)
 
 
@@ -90,10 +90,37 @@ def test_options_reach_the_program_behind_a_command(copy):
     assert calls(copy)[-1] == "-m spinkit.launch notebooks/03_train_spin.ipynb -p preset cpu"
     assert call(copy, "evaluate", "--dataset", "3dpw").returncode == 0
     assert calls(copy)[-1] == "-m spinkit.evaluate --dataset 3dpw"
+    assert call(copy, "book", "--chapters", "00").returncode == 0
+    assert calls(copy)[-1] == "-m spinkit.book --chapters 00"
     assert call(copy, "doctor").returncode == 0
     assert calls(copy)[-1] == "-m spinkit.doctor"
     assert call(copy, "lab").returncode == 0
     assert "-m jupyterlab --ip=127.0.0.1" in calls(copy)[-1]
+
+
+def test_the_widgets_are_tested_in_a_browser_that_the_system_has(copy):
+    (copy / "a browser").symlink_to(shutil.which("true"))
+    done = call(copy, "test-lab", "--if-possible", "-k", "two words", CHROMIUM=str(copy / "a browser"))
+    assert done.returncode == 0, done.stderr
+    assert calls(copy)[-1] == "-m pytest tests/browser -k two words"
+
+
+def test_without_a_browser_the_widgets_are_left_out_only_where_that_is_allowed(copy):
+    for options, status in (((), 1), (("--if-possible",), 0)):
+        done = call(copy, "test-lab", *options, CHROMIUM=str(copy / "none"))
+        assert done.returncode == status
+        assert "apt install chromium" in done.stdout + done.stderr
+    assert not any("pytest" in line for line in calls(copy))
+
+
+def test_playwright_is_installed_by_its_own_name_where_it_is_missing(copy):
+    stand_in = copy / "python stand-in"
+    lacking = 'case "$*" in "-c import playwright") exit 1 ;; *"pip install"*) echo "$@" >>calls ;; esac\n'
+    stand_in.write_text(stand_in.read_text().replace("case", lacking + "case", 1))
+    assert call(copy, "test-lab", CHROMIUM="true").returncode == 0
+    (asked,) = [line for line in calls(copy) if "playwright" in line]
+    assert asked.startswith("-m pip install") and "torch" not in asked and "-e" not in asked.split()
+    assert calls(copy)[-1] == "-m pytest tests/browser"
 
 
 def test_a_failing_pip_leaves_nothing_half_done_and_a_log(copy):
