@@ -208,6 +208,8 @@ def summary(prepared: Prepared, run: Run, seconds: float) -> dict:
         "metrics": {"initial": judged[0], "final": judged[-1]},
         "updates": int(run.fits.updates.sum()),
         "samples_updated": int((run.fits.updates > 0).sum()),
+        "bad_samples": sum(record.get("bad_samples", 0) for record in run.history),
+        "skipped_steps": sum(record.get("skipped", 0) for record in run.history),
     }
 
 
