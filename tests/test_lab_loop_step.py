@@ -115,6 +115,17 @@ def test_groups_share_out_the_batch(ready, run):
     assert sorted(torch.cat(parts).tolist()) == sorted(everybody.tolist())
 
 
+def test_winners_and_losers_take_turns_and_can_be_met_again(ready, run):
+    slow = slow_step(run, ready.train, ready.world, 5)
+    won = slow.outcome.updated.clone()
+    won[::3] = ~won[::3]
+    mixed = replace(slow, outcome=replace(slow.outcome, updated=won))
+    turns = won[mixed.order][: 2 * min(int(won.sum()), int((~won).sum()))]
+    assert len(turns) and turns[::2].all() and not turns[1::2].any()
+    later = StepPictures(slow, ready.body, ready.world.settings, mixed.order)
+    assert torch.equal(next(iter(later.groups.values())), mixed.order)
+
+
 def test_a_mode_without_fits_says_so_in_their_place(ready, run):
     explorer = lab.loop_step(ruled(ready, mode="static"), run, 5)
     explorer.widget.children[0].value = "fit"

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from spinkit import camera, raster, view
 from spinkit.keypoints import JOINT_NAMES, NAMES, Keypoints
-from spinkit.view import gl, scenes, shading
+from spinkit.view import gl, scenes, shading, style
 
 needs_opengl = pytest.mark.skipif(not gl.installed(), reason="no EGL and OpenGL here; the rasteriser draws instead")
 
@@ -283,6 +283,20 @@ def test_a_body_to_turn_by_hand_is_small_and_has_a_still(human):
         assert np.ptp(np.asarray(still)) > 100
     (mesh,) = bundle["application/vnd.plotly.v1+json"]["data"]
     assert mesh["type"] == "mesh3d"
+
+
+def test_a_still_shows_joints_through_the_skin_where_they_are(human):
+    joints = human.joints(torch.eye(3).expand(24, 3, 3), torch.zeros(10))
+    plain, with_joints = (view.body_figure(human.v_template, human.faces, joints=j).still for j in (None, joints))
+    assert with_joints.size == plain.size
+    across = {}
+    for name, colour in (("left", style.LEFT), ("right", style.RIGHT)):
+        far = [np.abs(np.asarray(still, float) - 255 * np.array(colour)).sum(axis=-1) for still in (plain, with_joints)]
+        assert not (far[0] < 40).any(), "skin has another colour"
+        across[name] = np.nonzero(far[1][:, :320] < 40)[1].mean()
+    assert across["right"] < 160 < across["left"], "the body looks at us"
+    ink = [(np.asarray(still.convert("L")) < 240) for still in (plain, with_joints)]
+    assert (ink[1] & ~ink[0]).mean() < 0.005, "bones lie within the body"
 
 
 def test_an_interactive_body_keeps_its_coordinates(human):

@@ -4,7 +4,7 @@ import numpy as np
 
 from spinkit import files
 
-WHOLE, REAL, TRUTH, TEXT = "iu", "f", "b", "U"
+WHOLE, REAL, TRUTH, TEXT = "i", "f", "b", "U"
 """Kinds of numbers, as numpy names them."""
 KINDS = {
     "": {

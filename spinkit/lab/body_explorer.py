@@ -64,7 +64,7 @@ def reading(posed: Posed, joint: int) -> str:
     moved = 1000 * posed.correctives().norm(dim=-1).max()
     return (
         f"{JOINT_NAMES[joint]}: turned by {turn:.0f}°; {share:.0f} % of the vertices follow it. "
-        f"Correctives move the skin by {moved:.0f} mm at most."
+        f"Correctives move the skin at rest by {moved:.0f} mm at most."
     )
 
 
@@ -74,7 +74,7 @@ def four_bodies(human: Body, shown: Shown) -> Figure:
     follow, moved = (paint(posed, shown.joint, colour) for colour in (WEIGHTS, CORRECTIVES))
     rest, skin = posed.shaped.rest_vertices, posed.vertices()
     who, most = JOINT_NAMES[shown.joint], float(moved.values.max())
-    titles = ["shaped", "posed", f"who follows\nthe {who}", f"correctives,\nup to {most:.0f} mm"]
+    titles = ["shaped", "posed", f"who follows\nthe {who}", f"correctives at rest,\nup to {most:.0f} mm"]
     colours = [SKIN, SKIN, *(heat(p.values, p.top) for p in (follow, moved))]
     return line_up([rest, skin, skin, skin], human.faces, titles, colours, turn=25)
 

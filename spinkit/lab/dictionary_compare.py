@@ -28,6 +28,8 @@ DOTS = 2000
 SQUARES = 50
 LISTED = 4
 """People on a page of a list."""
+LARGE = 20
+"""Pixels of the captions' font in the still, which a page shows at three quarters of its size."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class _Comparison:
             marked.x, marked.y, marked.text = first[rows], second[rows], pair.key[rows]
         self.gallery.value = jpeg(self._sheet(rows))
 
-    def _sheet(self, rows: np.ndarray) -> PillowImage.Image:
+    def _sheet(self, rows: np.ndarray, text: int = 11) -> PillowImage.Image:
         pair, unit = self.pair, self.measure.value.split("(")[1].rstrip(")")
         lines = [
             f"person {pair.key[i]}: keypoints, {self.names[0]}, {self.names[1]}\n"
@@ -156,7 +158,7 @@ class _Comparison:
         ]
         if self.album is None:
             return cards([], lines, 1)
-        return self.album.sheet(pair.key[rows], lines, columns=2)
+        return self.album.sheet(pair.key[rows], lines, columns=2, text=text)
 
     def box(self) -> ipywidgets.VBox:
         """All handles in one column."""
@@ -179,7 +181,7 @@ class _Comparison:
             if ticks:
                 above.set(xticks=np.log10(ticks), yticks=np.log10(ticks), xticklabels=ticks, yticklabels=ticks)
             above.legend()
-            below.imshow(self._sheet(rows))
+            below.imshow(self._sheet(rows, LARGE))
             below.set_axis_off()
         return figure
 

@@ -80,7 +80,7 @@ class Shown:
             if self.truth.known > len(self.truth.key):
                 says.append(f"measured on {len(self.truth.key)} of {self.truth.known}")
         affected, away = self.limit.affected(limit), self.limit.away(limit)
-        rule = f"betas of {affected} are not believed"
+        rule = f"betas of {affected} people are not believed"
         if np.isfinite(away[0]):
             rule += f"; theirs were {away[0]:.2f} off the true ones, zeros are {away[1]:.2f} off"
         return "; ".join(says) + f".<br>{rule[0].upper()}{rule[1:]}."

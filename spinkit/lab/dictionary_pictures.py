@@ -33,11 +33,13 @@ class Album:
         self.people, self.body, self.books = people, body, books
         self._drawn: dict[int, PillowImage.Image] = {}
 
-    def sheet(self, keys: Int[np.ndarray, "k"], captions: Sequence[str], columns: int = 3) -> PillowImage.Image:
-        """Cards in rows."""
+    def sheet(
+        self, keys: Int[np.ndarray, "k"], captions: Sequence[str], columns: int = 3, text: int = 11
+    ) -> PillowImage.Image:
+        """Cards in rows, the captions in a font of so many pixels."""
         keys = keys.tolist()
         self._draw([key for key in dict.fromkeys(keys) if key not in self._drawn])
-        return cards([self._drawn[key] for key in keys], captions, columns)
+        return cards([self._drawn[key] for key in keys], captions, columns, text)
 
     def _draw(self, keys: list[int]) -> None:
         if not keys:
@@ -57,9 +59,11 @@ def judged_now(people: Samples, body: Body, book: FitDictionary, keys: torch.Ten
     return view.judged(body, people.keypoints[keys], book.rotvec[keys], book.betas[keys])
 
 
-def cards(pictures: Sequence[PillowImage.Image], captions: Sequence[str], columns: int) -> PillowImage.Image:
+def cards(
+    pictures: Sequence[PillowImage.Image], captions: Sequence[str], columns: int, text: int = 11
+) -> PillowImage.Image:
     """Pictures in rows above their captions; captions alone, or a word, where there are no pictures."""
     if pictures:
-        return sheet(pictures, captions, min(columns, len(pictures)))
+        return sheet(pictures, captions, min(columns, len(pictures)), text)
     lines = [line for caption in captions for line in caption.split("\n")] or ["nobody to show"]
     return stacked([captioned(line, 6 * SIDE) for line in lines])

@@ -36,7 +36,7 @@ class FitHandles:
         self.iteration.add_class("spinkit-slider-iteration")
         names = [(NAMES[index], index) for index in shown.nonzero()[:, 0].tolist()]
         self.keypoint = _wide(ipywidgets.Dropdown(options=names, description="keypoint"))
-        self.mode = ipywidgets.ToggleButtons(options=[DROPS, DRAGS], style={"button_width": "9.3em"})
+        self.mode = ipywidgets.ToggleButtons(options=[DROPS, DRAGS], style={"button_width": "10.5em"})
         self.counts = ipywidgets.Checkbox(True, description="counts", indent=False, layout={"width": "6em"})
         self.right, self.down = (_shift(name) for name in ("right, px", "down, px"))
         self.restore = ipywidgets.Button(description="all as marked", layout={"width": "9em"})

@@ -3,6 +3,8 @@
 import html
 
 import ipywidgets
+from jaxtyping import Int
+from torch import Tensor
 
 from spinkit.job import Prepared
 from spinkit.lab.explorer import Explorer, answering
@@ -12,7 +14,9 @@ from spinkit.lab.step_pictures import PEOPLE, STAGES, StepPictures
 from spinkit.spin import Run
 
 
-def loop_step(ready: Prepared, run: Run, number: int | None = None) -> Explorer:
+def loop_step(
+    ready: Prepared, run: Run, number: int | None = None, order: Int[Tensor, "rows"] | None = None
+) -> Explorer:
     """One step of training, taken on copies of network and dictionary and shown a stage at a time.
 
     Args:
@@ -20,10 +24,12 @@ def loop_step(ready: Prepared, run: Run, number: int | None = None) -> Explorer:
         run: whose network answers and whose dictionary is asked; left as it is.
         number: of the step, which decides who is in the batch. The run's next by default, or else the first that
             makes fits.
+        order: rows of the batch in the order in which they are shown, to meet the same people at another time:
+            `slow_step(…).order` of that time. By default those whose new fit wins and the others take turns.
     """
     settings = ready.world.settings
     number = max(run.steps_done, settings.first_fit_step) if number is None else number
-    pictures = StepPictures(slow_step(run, ready.train, ready.world, number), ready.body, settings)
+    pictures = StepPictures(slow_step(run, ready.train, ready.world, number), ready.body, settings, order)
     alt = f"step {number} of the loop: what the batch of {len(pictures.step.batch)} is at each of {len(STAGES)} stages"
     return Explorer(_handles(pictures), pictures.still, alt)
 

@@ -28,6 +28,8 @@ VERSIONS = 2
 """Older bodies of a sample that are shown, the newest of them."""
 SIDE = 224
 """Pixels of a picture's side: those of the crop."""
+TEXT = 15
+"""Pixels of the captions' font."""
 
 
 class _Review:
@@ -113,7 +115,7 @@ class _Review:
         for name, one in bodies:
             pictures.append(view.overlay(image, desk.body, one, side=SIDE))
             titles.append(f"{name}\n{float(one.error[0]):.1f} px²")
-        return cards(pictures, titles, columns=5)
+        return cards(pictures, titles, columns=5, text=TEXT)
 
     def _sentence(self) -> str:
         fits, key = self.desk.run.fits, self.key

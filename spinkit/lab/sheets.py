@@ -25,8 +25,16 @@ def font(size: int = 12) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
 
 
-def sheet(pictures: Sequence[PillowImage.Image], captions: Sequence[str], columns: int) -> PillowImage.Image:
+def sheet(
+    pictures: Sequence[PillowImage.Image], captions: Sequence[str], columns: int, text: int = 11
+) -> PillowImage.Image:
     """Pictures of one size in rows on white, each above its caption.
+
+    Args:
+        pictures: at least one.
+        captions: one a picture.
+        columns: in a full row.
+        text: height of the captions' font in pixels.
 
     Raises:
         ValueError: without pictures, or with another number of captions.
@@ -34,21 +42,29 @@ def sheet(pictures: Sequence[PillowImage.Image], captions: Sequence[str], column
     if not pictures or len(pictures) != len(captions):
         raise ValueError(f"a sheet needs pictures and a caption for each, got {len(pictures)} and {len(captions)}")
     lines = 1 + max(caption.count("\n") for caption in captions)
-    wide, high = pictures[0].width + GAP, pictures[0].height + lines * LINE + GAP
+    below = lines * round(text * LINE / 11)
+    wide, high = pictures[0].width + GAP, pictures[0].height + below + GAP
     rows = -(-len(pictures) // columns)
     page = PillowImage.new("RGB", (columns * wide, rows * high), "white")
     pen = ImageDraw.Draw(page)
     for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         x, y = place % columns * wide, place // columns * high
         page.paste(picture, (x, y))
-        pen.text((x + 2, y + picture.height + 1), caption, fill="black", font=font(11))
+        pen.text((x + 2, y + picture.height + 1), caption, fill="black", font=font(text))
     return page
 
 
 def captioned(text: str, width: int) -> PillowImage.Image:
-    """A strip with a line of text alone."""
-    page = PillowImage.new("RGB", (width, LINE + GAP), "white")
-    ImageDraw.Draw(page).text((2, 4), text, fill="black", font=font())
+    """A strip with text alone, in as many lines as its width asks for."""
+    rows = [""]
+    for word in text.split():
+        longer = f"{rows[-1]} {word}".lstrip()
+        if font().getlength(longer) <= width - 4 or not rows[-1]:
+            rows[-1] = longer
+        else:
+            rows.append(word)
+    page = PillowImage.new("RGB", (width, len(rows) * LINE + GAP), "white")
+    ImageDraw.Draw(page).text((2, 4), "\n".join(rows), fill="black", font=font())
     return page
 
 

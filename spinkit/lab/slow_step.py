@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from spinkit import data, smplify, spin
@@ -38,6 +38,14 @@ class SlowStep:
     """px^2 of the stored and of the new fits, distance from the start included, where that decides who is better."""
     bent: Bool[Tensor, "b"]
     """Whose betas were too improbable to supervise; zeros stand in for them."""
+
+    @property
+    def order(self) -> Int[Tensor, "b"]:
+        """All rows of the batch, those whose new fit won and those whose stored fit stayed in turns."""
+        won = self.outcome.updated
+        winners, losers = won.nonzero()[:, 0].tolist(), (~won).nonzero()[:, 0].tolist()
+        shared = [row for pair in zip(winners, losers, strict=False) for row in pair]
+        return torch.tensor(shared + winners[len(losers) :] + losers[len(winners) :])
 
     @property
     def verdict(self) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:

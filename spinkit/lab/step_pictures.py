@@ -4,7 +4,6 @@ import io
 from functools import cached_property
 
 import roma
-import torch
 from jaxtyping import Int
 from PIL import Image as PillowImage
 from torch import Tensor
@@ -41,21 +40,20 @@ class StepPictures:
         step: to be drawn.
         body: that its fits are of.
         settings: of the loop.
+        order: rows of the batch in the order in which everybody is shown; the step's own by default.
     """
 
-    def __init__(self, step: SlowStep, body: Body, settings: SpinSettings):
+    def __init__(self, step: SlowStep, body: Body, settings: SpinSettings, order: Int[Tensor, "rows"] | None = None):
         self.step, self.body, self.settings = step, body, settings
+        self.order = step.order if order is None else order
         self._drawn: dict[tuple[str, int], PillowImage.Image] = {}
 
     @cached_property
     def groups(self) -> dict[str, Int[Tensor, "rows"]]:
-        """Rows of the batch by what became of them; of everybody, winners and losers alternate."""
+        """Rows of the batch by what became of them."""
         won, valid = self.step.outcome.updated, self.step.target.valid
-        winners, losers = won.nonzero()[:, 0].tolist(), (~won).nonzero()[:, 0].tolist()
-        shared = [row for pair in zip(winners, losers, strict=False) for row in pair]
-        rest = winners[len(losers) :] + losers[len(winners) :]
         found = {
-            "everybody": torch.tensor(shared + rest),
+            "everybody": self.order,
             "the new fit wins": won.nonzero()[:, 0],
             "the stored fit stays": (~won).nonzero()[:, 0],
             "no fit supervises": (~valid).nonzero()[:, 0],

@@ -122,7 +122,7 @@ def still(
     views = []
     for turn in turns:
         turned = about_the_vertical(seen, turn)
-        views.append(render(turned, faces, _portrait_camera(seen), side, colour=colour, backend=backend))
+        views.append(render(turned, faces, portrait_camera(seen), side, colour=colour, backend=backend))
     return PillowImage.fromarray(np.concatenate(views, axis=1))
 
 
@@ -166,7 +166,7 @@ def about_the_vertical(seen: Float[Tensor, "vertices 3"], degrees: int | float) 
     return seen @ turn.mT
 
 
-def _portrait_camera(seen: Float[Tensor, "vertices 3"]) -> Camera:
+def portrait_camera(seen: Float[Tensor, "vertices 3"]) -> Camera:
     """A camera that holds the body in every turn, at one distance so that it does not seem to grow."""
     around = seen[:, [0, 2]].norm(dim=-1).amax()
     reach = torch.maximum(around, seen[:, 1].abs().amax())

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 from jaxtyping import Float, Int
 from PIL import Image as PillowImage
+from PIL import ImageDraw
 from torch import Tensor
 
+from spinkit.camera import RESOLUTION, project
 from spinkit.keypoints import JOINT_NAMES, JOINT_PARENTS
-from spinkit.view.bodies import still
-from spinkit.view.images import side_colour
+from spinkit.view.bodies import about_the_vertical, portrait_camera, still, upright
+from spinkit.view.images import FINE, side_colour
 from spinkit.view.style import BLACK, INK, SKIN, Colour, css, page
 
 VIEWS = {
@@ -24,6 +27,10 @@ VIEWS = {
 """Which way is up, and where a reader stands first, in sides of the cube around the scene."""
 LIGHTS = {"body": {"x": -1e5, "y": 1e5, "z": 8e4}, "camera": {"x": -1e5, "y": -1e5, "z": -8e4}}
 """Behind the reader, above and to the left, as far away as plotly allows."""
+TURNS = (-25.0, 65.0)
+"""Degrees about the vertical of the two views in a body's still."""
+THROUGH_SKIN = 0.45
+"""Opacity of a body whose joints are to be seen."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +72,11 @@ def body_figure(
     """
     _check_frame(frame)
     mesh = _mesh(vertices, faces, colour).update(lightposition=LIGHTS[frame])
-    lines = []
+    picture, lines = still(vertices, faces, TURNS, frame, colour), []
     if joints is not None:
-        mesh.opacity = 0.45
+        mesh.opacity = THROUGH_SKIN
         lines = _bones(joints, JOINT_PARENTS, JOINT_NAMES)
-    picture = still(vertices, faces, (-25.0, 65.0), frame, colour)
+        picture = _with_bones(picture, vertices, joints, frame)
     return Scene(_figure([mesh, *lines], frame, height), picture)
 
 
@@ -170,6 +177,24 @@ def _span(values: np.ndarray, half: float) -> tuple[float, float]:
     """Limits at the same distance from the middle of some values."""
     middle = float(values.min() + values.max()) / 2
     return middle - half, middle + half
+
+
+def _with_bones(still: PillowImage.Image, vertices: Tensor, joints: Tensor, frame: str) -> PillowImage.Image:
+    """A body's still, paler, with its bones and joints drawn over both views."""
+    side, seen = still.height, upright(torch.cat([vertices, joints]), frame)
+    skin, bones = seen.split([len(vertices), len(joints)])
+    pale = PillowImage.blend(PillowImage.new("RGB", still.size, "white"), still, THROUGH_SKIN)
+    canvas = pale.resize((FINE * still.width, FINE * side), PillowImage.Resampling.BICUBIC)
+    pen, names = ImageDraw.Draw(canvas), JOINT_NAMES
+    for place, turn in enumerate(TURNS):
+        xy = project(portrait_camera(skin), about_the_vertical(bones, turn)) * (FINE * side / RESOLUTION)
+        xy = (xy + xy.new_tensor([FINE * side * place, 0])).tolist()
+        for child, parent in enumerate(JOINT_PARENTS):
+            if parent >= 0:
+                pen.line([*xy[parent], *xy[child]], fill=side_colour(names[child]), width=2 * FINE)
+        for (x, y), name in zip(xy, names, strict=True):
+            pen.circle((x, y), 3 * FINE, fill=side_colour(name))
+    return canvas.resize(still.size, PillowImage.Resampling.LANCZOS)
 
 
 def _skeleton_still(joints: Tensor, parents: Sequence[int], names: Sequence[str], frame: str) -> PillowImage.Image:
