@@ -5,8 +5,10 @@ python -m spinkit.launch notebooks/03_train_spin.ipynb --name first -p preset cp
 
 import argparse
 import ast
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +16,8 @@ import papermill
 
 RUN_PARAMETER = "run"
 """A chapter that declares this parameter is told the folder for what it makes."""
+LOOKED_AT = ("JPY_SESSION_NAME", "SPINKIT_WIDGETS")
+"""What tells a kernel that a person looks at its page; `lab.has_front_end` asks for them."""
 
 
 def project_folder(start: Path | None = None) -> Path:
@@ -84,18 +88,29 @@ def launch(
     if RUN_PARAMETER in known_parameters(notebook):
         parameters.setdefault(RUN_PARAMETER, str(folder.resolve()))
     executed = folder / notebook.name
-    papermill.execute_notebook(
-        str(notebook),
-        str(executed),
-        parameters=parameters,
-        kernel_name="python3",
-        cwd=str(cwd or notebook.parent),
-        progress_bar=progress,
-        stdout_file=sys.stdout if progress else None,
-        stderr_file=sys.stderr if progress else None,
-        store_widget_state=False,
-    )
+    with _unseen():
+        papermill.execute_notebook(
+            str(notebook),
+            str(executed),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(cwd or notebook.parent),
+            progress_bar=progress,
+            stdout_file=sys.stdout if progress else None,
+            stderr_file=sys.stderr if progress else None,
+            store_widget_state=False,
+        )
     return executed
+
+
+@contextlib.contextmanager
+def _unseen() -> Iterator[None]:
+    """Let kernels that start in the block know that nobody looks on, even where this process runs for a page."""
+    held = {name: os.environ.pop(name) for name in LOOKED_AT if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(held)
 
 
 def run_name(text: str) -> str:

@@ -9,6 +9,7 @@ and both parts are squares, of L' (p - mu_m) / sqrt 2 with S_m^-1 = L L', and of
 
 import math
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -160,8 +161,16 @@ def _picked(each: Float[Tensor, "m batch 69"], component: Int[Tensor, "batch"]) 
 
 def bending_residual(rotvec: Float[Tensor, "*batch 24 3"]) -> Float[Tensor, "*batch 4"]:
     """Residual that explodes where an elbow or knee bends the wrong way: exp(x), or exp(-x), of one number each."""
+    index, sign = bending_entries(rotvec.device)
+    return torch.exp(rotvec.flatten(-2).index_select(-1, index) * sign)
+
+
+@cache
+@torch.inference_mode(False)
+def bending_entries(device: torch.device) -> tuple[Int[Tensor, "4"], Int[Tensor, "4"]]:
+    """`BENDING` as tensors: the entries and their signs."""
     index, sign = zip(*BENDING, strict=True)
-    return torch.exp(rotvec.flatten(-2)[..., list(index)] * rotvec.new_tensor(sign))
+    return torch.tensor(index, device=device), torch.tensor(sign, dtype=torch.int64, device=device)
 
 
 def shape_residual(betas: Float[Tensor, "*batch 10"]) -> Float[Tensor, "*batch 10"]:

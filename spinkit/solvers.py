@@ -22,7 +22,7 @@ class Problem(Protocol):
     def linearize(
         self, unknowns: Float[Tensor, "batch n"]
     ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch n n"], Float[Tensor, "batch n"]]:
-        """Energy r'r, J'J and J'r, where J is the derivative of the residuals."""
+        """Energy r'r, J'J and J'r, where J is the derivative of the residuals; all new, and the solver's to change."""
 
     def select(self, rows: Int[Tensor, "k"]) -> "Problem":
         """The problem for some samples only."""

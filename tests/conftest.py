@@ -1,5 +1,6 @@
 """What every test shares: where the project lies, the default body, and a quiet, small machine."""
 
+import signal
 from pathlib import Path
 
 import matplotlib
@@ -7,6 +8,8 @@ import pytest
 import torch
 
 matplotlib.use("Agg")
+# A shell's job in the background ignores Ctrl-C, and so would everything that is tried here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -331,3 +331,14 @@ def test_a_reason_is_one_line_of_bounded_length():
     dictionary.rule(0, ACCEPTED, Note(step=0, reason="two\nlines   " + 500 * "x"))
     (reason,) = dictionary.decisions.reason
     assert reason.startswith("two lines xxx") and len(reason) == 200
+
+
+def test_of_two_fits_of_a_sample_in_one_batch_one_that_is_better_is_kept():
+    """Each is judged in its own crop: the lower error may belong to the one that is no better there."""
+    fits = FitDictionary(torch.zeros(1, 24, 3), torch.zeros(1, 10), torch.full((1,), 9.0))
+    before, after = torch.tensor([10.0, 50.0]), torch.tensor([20.0, 30.0])
+    verdict = Verdict(before, after, after < before)
+    new = torch.ones(2, 24, 3) * torch.tensor([1.0, 2.0])[:, None, None]
+    kept = fits.write(torch.tensor([0, 0]), Change.none(2), new, torch.zeros(2, 10), verdict, 1)
+    assert kept.tolist() == [False, True]
+    torch.testing.assert_close(fits.rotvec[0], new[1])

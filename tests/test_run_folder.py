@@ -248,6 +248,18 @@ def test_a_folder_whose_note_is_lost_is_known_by_its_snapshots(finished, prepare
     assert (copied / "settings.json").read_bytes() == (finished[1] / "settings.json").read_bytes()
 
 
+def test_a_run_of_before_a_setting_existed_goes_on_with_its_default(finished, prepared, copied):
+    note = copied / "settings.json"
+    settings = json.loads(note.read_text())
+    del settings["preset"]["spin"]["keypoint_limit"], settings["preset"]["spin"]["max_bad_share"]
+    note.write_text(json.dumps(settings))
+    assert_ends_alike(job.train(prepared, copied, progress=False), finished[0])
+    settings["preset"]["spin"]["keypoint_limit"] = 7.0
+    note.write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"preset\.spin\.keypoint_limit is 7\.0 there"):
+        job.train(prepared, copied, progress=False)
+
+
 def test_a_damaged_note_is_refused_with_the_remedy(prepared, copied):
     (copied / "settings.json").write_text("{")
     with pytest.raises(ValueError, match=r"settings\.json is not JSON .*remove this file"):

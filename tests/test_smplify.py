@@ -1,7 +1,7 @@
 """The fit: exact derivatives, lower energies than Adam's, round trips, and samples that cannot be fitted."""
 
 import math
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import crowd
 import numpy as np
@@ -410,3 +410,34 @@ def test_a_fit_held_to_a_component_is_charged_by_that_component(human, prior):
     torch.testing.assert_close(
         torch.stack(each, 1), stage.settings.pose_weight**2 * priors.charges(prior, unknowns[:, 3:72])
     )
+
+
+@dataclass
+class Mine:
+    """A solver of somebody's own, which cannot be hashed."""
+
+    steps: int = 2
+
+    def __call__(self, problem, start):
+        return solvers.LevenbergMarquardt(steps=self.steps)(problem, start)
+
+
+def test_any_solver_may_be_handed_in(human, prior):
+    people = crowd.draw(human, 3)
+    own, ours = (
+        smplify.fit(human, prior, people.keypoints, near(people), replace(SmplifySettings(), body_solver=solver))
+        for solver in (Mine(), solvers.LevenbergMarquardt(steps=2))
+    )
+    assert torch.equal(own.rotvec, ours.rotvec)
+
+
+def test_a_fit_in_inference_mode_spoils_no_later_gradient(human, prior):
+    # A layer and a prior of their own, so that nothing was kept for them before.
+    body, gauss = human.to(torch.float64), prior.to(torch.float64)
+    people = crowd.draw(human, 2)
+    keypoints = people.keypoints.to(torch.float64)
+    start = Start(people.rotvec.double(), people.betas.double(), people.camera.to(torch.float64))
+    with torch.inference_mode():
+        smplify.fit(body, gauss, keypoints, start, smplify.quick())
+    found = smplify.fit(body, gauss, keypoints, start, smplify.published(steps=2))
+    assert found.usable.all()

@@ -98,3 +98,11 @@ def test_what_could_not_be_fitted_has_no_deviation(human, prior):
     spread = smplify.deviation(human, prior, marks, found, smplify.initial())
     assert spread.depth[1].isnan().all() and spread.across[1].isnan().all()
     assert spread.depth[[0, 2]].isfinite().all() and (spread.depth[[0, 2]] >= 0).all()
+
+
+def test_nobody_has_no_deviation_and_no_complaint(human, prior):
+    people = crowd.draw(human, 2)
+    start = Start(people.rotvec, people.betas, people.camera)
+    found = smplify.fit(human, prior, people.keypoints, start, smplify.initial())
+    spread = smplify.deviation(human, prior, people.keypoints[:0], found[:0], smplify.initial())
+    assert spread.depth.shape == spread.across.shape == (0, 49)

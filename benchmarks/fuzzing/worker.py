@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fuzzing import annotations, models
+from fuzzing import annotations, memory, models
 from fuzzing.damage import BYTES, CANARY
 from fuzzing.kinds import Kind, complaint, flat, same
 
@@ -76,11 +76,10 @@ class Bench:
         """Read a damaged file, and judge what the reader says."""
         way, data = self.damaged(number)
         self.path.write_bytes(data)
-        before = resource.getrusage(resource.RUSAGE_SELF)
-        verdict, detail = self._verdict(way, data)
-        after = resource.getrusage(resource.RUSAGE_SELF)
-        if (after.ru_maxrss - before.ru_maxrss) * 1024 > GROWTH:
-            verdict, detail = "failed", f"took {(after.ru_maxrss - before.ru_maxrss) // 1024} MB of memory; {detail}"
+        with memory.growth() as grown:
+            verdict, detail = self._verdict(way, data)
+        if grown() > GROWTH:
+            verdict, detail = "failed", f"took {grown() // 2**20} MB of memory; {detail}"
         if Path(CANARY).exists():
             os.rmdir(CANARY)
             verdict, detail = "failed", "ran code from the file"

@@ -36,6 +36,7 @@ class Tables:
 
 
 @cache
+@torch.inference_mode(False)
 def tables(device: torch.device) -> Tables:
     """Made once a device: turning lists into tensors takes longer than what is done with them."""
 

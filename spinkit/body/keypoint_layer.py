@@ -236,6 +236,7 @@ class PosedKeypoints:
 
 
 @cache
+@torch.inference_mode(False)
 def _asymmetry(device: torch.device) -> tuple[Int[Tensor, "3"], Int[Tensor, "3"]]:
     """Entries of a 3x3 matrix M whose differences are those of M - M' about x, y and z."""
     return torch.tensor([7, 2, 3], device=device), torch.tensor([5, 6, 1], device=device)

@@ -43,6 +43,7 @@ def rotation_and_jacobian(
 
 
 @cache
+@torch.inference_mode(False)
 def _constants(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Where the nine entries of a cross-product matrix come from, with which signs; and the identity."""
     place = torch.tensor([0, 2, 1, 2, 0, 0, 1, 0, 0], device=device)

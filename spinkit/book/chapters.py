@@ -46,8 +46,7 @@ def execute(chapter: Path, folder: Path, parameters: Mapping[str, object] | None
     known = launch.known_parameters(chapter)
     told = {name: value for name, value in (parameters or {}).items() if name in known}
     place, now = folder / chapter.stem, fingerprint(chapter, told)
-    executed, note = place / chapter.name, place / MADE_FROM
-    said = note.read_text().split() if note.is_file() else []
+    executed, note, said = place / chapter.name, place / MADE_FROM, _said(place)
     if said == [now, "finished"]:
         return executed
     if said != [now, "begun"]:  # a training that was only interrupted goes on, one by other sources is made anew
@@ -59,6 +58,23 @@ def execute(chapter: Path, folder: Path, parameters: Mapping[str, object] | None
     launch.launch(chapter, place, told | where)
     note.write_text(f"{now}\nfinished\n")
     return executed
+
+
+def finished(known: Iterable[Path], folder: Path) -> list[Path]:
+    """The executed notebooks of all chapters that ran to their end, whether now or for an earlier book.
+
+    Args:
+        known: chapters, in reading order.
+        folder: where `execute` put them.
+    """
+    places = [(folder / chapter.stem, chapter.name) for chapter in known]
+    return [place / name for place, name in places if _said(place)[1:] == ["finished"] and (place / name).is_file()]
+
+
+def _said(place: Path) -> list[str]:
+    """What is noted of a chapter's run: by which sources it was begun, and whether it is finished."""
+    note = place / MADE_FROM
+    return note.read_text().split() if note.is_file() else []
 
 
 def fingerprint(chapter: Path, parameters: Mapping[str, object]) -> str:

@@ -16,12 +16,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     parameters = {"preset": given.preset} if given.preset else {}
     try:
-        chosen = chapters.find(launch.project_folder() / "notebooks", given.chapters)
-        executed = []
-        for chapter in chosen:
+        notebooks, held = launch.project_folder() / "notebooks", given.out / "chapters"
+        for chapter in chapters.find(notebooks, given.chapters):
             print(f"spinkit.book: {chapter.stem}", flush=True)
-            executed.append(chapters.execute(chapter, given.out / "chapters", parameters))
-        contents = pages.write(executed, given.out)
+            chapters.execute(chapter, held, parameters)
+        # All that are there: the contents and the neighbours of a page do not depend on what was asked for today.
+        contents = pages.write(chapters.finished(chapters.find(notebooks), held), given.out)
     except papermill.PapermillExecutionError as error:
         print(f"{error}\nspinkit.book: stopped; {chapter.stem} fails", file=sys.stderr)
         return 1

@@ -76,7 +76,7 @@ def write(executed: Sequence[Path], folder: Path) -> Path:
     """Write a page for each executed chapter and a table of contents.
 
     Args:
-        executed: notebooks in reading order; each is copied beside its page.
+        executed: notebooks in reading order; they are only read.
         folder: made where missing.
 
     Returns:

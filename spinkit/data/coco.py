@@ -189,7 +189,9 @@ def _person(record: object, min_keypoints: int, photos: "_Photos | None") -> _Pe
 
 
 def _check_points(xy: Float[Tensor, "k 2"], box: Float[Tensor, "3"]) -> None:
-    """Refuse points that tell nothing of the person in the box."""
+    """Refuse points that tell nothing of the person in the box; of no points nothing is asked."""
+    if not len(xy):
+        return
     if (xy - box[:2]).abs().max() > FARTHEST * box[2]:
         raise _UnusableError("keypoints", "one lies far from the box", "restore them from COCO's file")
     if (xy.amax(0) - xy.amin(0)).max() < NEAREST * box[2]:

@@ -89,7 +89,7 @@ class FitDictionary:
         ruling = self.rulings(key)
         better = verdict.better if ruling is None else (verdict.better | (ruling == REJECTED)) & (ruling != ACCEPTED)
         better = better & after.isfinite() & rotvec.isfinite().flatten(1).all(1) & betas.isfinite().all(1)
-        better &= _first_best(key, after)
+        better &= _first_best(key, torch.where(better, after, torch.full_like(after, torch.inf)))
         rows = better.nonzero()[:, 0]
         where = key[rows].cpu()
         if ruling is not None:

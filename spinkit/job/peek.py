@@ -1,5 +1,6 @@
 """A run as it stands: finished, or still training, when its newest whole snapshot is read."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,17 +57,29 @@ def peek(folder: str | Path) -> Peek:
         fits = dictionaries.load(folder / "fits.npz")
         return Peek(folder, settings, history, fits, settings["preset"]["spin"]["steps"], True)
     for tried in range(READS):
-        snapshot = checkpoint.newest(folder / "checkpoints")
-        if snapshot is None:
-            raise FileNotFoundError(f"{folder}: no snapshot yet; look again when the run has written one")
+        begun = any(folder.glob("checkpoints/step_*"))
         try:
+            snapshot = _newest(folder / "checkpoints")
+            if snapshot is None:
+                raise FileNotFoundError(f"{folder}: no snapshot yet; look again when the run has written one")
             state = files.read_object(snapshot / "state.json", "look again in a moment")
             fits = dictionaries.load(snapshot / "fits.npz")
             return Peek(folder, settings, state["history"], fits, state["step"], False)
         except (FileNotFoundError, ValueError):
-            if tried == READS - 1:
+            if not begun or tried == READS - 1:
                 raise
     raise AssertionError("the last try returns or raises")
+
+
+def _newest(checkpoints: Path) -> Path | None:
+    """The newest whole snapshot. Nothing is said of damage where the run has removed one while it was being read."""
+    known = list(checkpoints.glob("step_*"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = checkpoint.newest(checkpoints)
+    for one in told if all(snapshot.exists() for snapshot in known) else ():
+        warnings.warn(one.message, one.category, stacklevel=3)
+    return found
 
 
 def runs(folder: str | Path) -> list[Path]:

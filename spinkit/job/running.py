@@ -17,9 +17,15 @@ from spinkit import evaluate, files, hmr, smplify, spin
 from spinkit import fits as dictionaries
 from spinkit.data import Samples
 from spinkit.fits import FitDictionary
+from spinkit.hmr import Regression
 from spinkit.job.holding import hold
 from spinkit.job.preparation import Prepared
-from spinkit.spin import Run, Schedule
+from spinkit.job.preset import Preset
+from spinkit.people import PeopleSettings
+from spinkit.spin import Run, Schedule, SpinSettings, World
+
+LARGE = ("gpu", "spin2019")
+"""Presets that are made for a graphics card."""
 
 
 def begin(prepared: Prepared, device: torch.device | str = "cpu") -> Run:
@@ -55,7 +61,7 @@ def regress(prepared: Prepared, run: Run, keys: torch.Tensor) -> smplify.Start:
     """What a run's network says of some held-out people, in a form that can be drawn."""
     chosen = prepared.test.subset(keys)
     said = evaluate.regress(run.model, chosen, size=prepared.preset.spin.image_size)
-    return spin.start_from(said)
+    return spin.start_from(Regression(said.rotmat.cpu(), said.betas.cpu(), said.weak.cpu()))
 
 
 def truth(prepared: Prepared, keys: torch.Tensor) -> smplify.Start:
@@ -76,7 +82,7 @@ def train(
     prepared: Prepared,
     folder: Path,
     progress: bool = True,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     watch: Callable[[Run], None] | None = None,
 ) -> Run:
     """Train into a folder, going on from its newest snapshot where one is there, and write its `summary.json`.
@@ -85,7 +91,7 @@ def train(
         prepared: all that the run needs.
         folder: for all that it leaves.
         progress: whether to show a bar.
-        device: that trains.
+        device: that trains; None for the graphics card, where there is one and the preset is made for it.
         watch: called before the first step and whenever the history has grown, as `spin.train` calls it.
 
     Raises:
@@ -94,9 +100,10 @@ def train(
         OSError: nothing more can be written there; the newest snapshot is whole.
         KeyboardInterrupt: after a Ctrl-C; its message says how to go on.
     """
+    chosen = torch.device(device or _usual_device(prepared.preset))
     with hold(folder):
         try:
-            return _train(prepared, folder, progress, device, spin.guarded(watch))
+            return _train(prepared, folder, progress, chosen, spin.guarded(watch))
         except KeyboardInterrupt as interrupt:
             if interrupt.args:  # The training's own, which say more.
                 raise
@@ -106,9 +113,7 @@ def train(
             ) from None
 
 
-def _train(
-    prepared: Prepared, folder: Path, progress: bool, device: torch.device | str, watch: Callable[[Run], None]
-) -> Run:
+def _train(prepared: Prepared, folder: Path, progress: bool, device: torch.device, watch: Callable[[Run], None]) -> Run:
     started, preset = time.monotonic(), prepared.preset
     _claim(folder, prepared)
     run = begin(prepared, device)
@@ -119,22 +124,27 @@ def _train(
     schedule = Schedule(preset.judge_every, preset.save_every, folder / "checkpoints", progress)
     run.model.train()
     watch(run)
-    spin.train(run, prepared.train, prepared.world, schedule, lambda state: measure(prepared, state), watch)
-    _fit_once_more(prepared, run, folder, progress)
+    world = prepared.world.to(device)
+    spin.train(run, prepared.train, world, schedule, lambda state: measure(prepared, state), watch)
+    _fit_once_more(prepared, run, world, folder, progress)
     watch(run)
     _write_results(prepared, run, folder, time.monotonic() - started)
     return run
 
 
-def _fit_once_more(prepared: Prepared, run: Run, folder: Path, progress: bool) -> None:
+def _usual_device(preset: Preset) -> str:
+    return "cuda" if preset.name in LARGE and torch.cuda.is_available() else "cpu"
+
+
+def _fit_once_more(prepared: Prepared, run: Run, world: World, folder: Path, progress: bool) -> None:
     """The last fits, where the settings ask for them and an earlier call has not made them.
 
     A call that ends on the way has kept nothing of them; the next one makes all of them from the same snapshot.
     """
-    settings = prepared.preset.spin
+    settings = world.settings
     if settings.mode != "loop" or not settings.last_fits or any("last_fits" in record for record in run.history):
         return
-    replaced = spin.sweep(run, prepared.train, prepared.world, progress)
+    replaced = spin.sweep(run, prepared.train, world, progress)
     judged = {"step": run.steps_done, **measure(prepared, run)}
     run.history += [{"step": run.steps_done, "last_fits": replaced}, judged]
     run.save(folder / "checkpoints")
@@ -152,7 +162,11 @@ def _claim(folder: Path, prepared: Prepared) -> None:
     note, settings = folder / "settings.json", _settings(prepared)
     remedy = "choose another folder, or remove it"
     if note.is_file():
-        held = files.read_json(note, f"remove this file, the snapshots know their settings too; or {remedy}")
+        held = _completed(
+            files.read_json(
+                note, f"remove this file, for snapshots with a manifest know their settings too; or {remedy}"
+            )
+        )
         if held != settings:
             raise ValueError(
                 f"{folder}: holds a run of other settings (settings.json); {_differing(held, settings)}; {remedy}"
@@ -160,10 +174,20 @@ def _claim(folder: Path, prepared: Prepared) -> None:
         return
     # Lost, perhaps: what lies here without a note may still be another run.
     snapshot = spin.checkpoint.newest(folder / "checkpoints")
-    held = spin.checkpoint.beside(snapshot).settings if snapshot else {}
+    held = _completed(spin.checkpoint.beside(snapshot).settings) if snapshot else {}
     if held not in ({}, settings):
         raise ValueError(f"{snapshot}: of a run of other settings; {_differing(held, settings)}; {remedy}")
     spin.storage.replace(note, json.dumps(settings, indent=1).encode())
+
+
+def _completed(held: object) -> object:
+    """Settings that an older program has noted, with the defaults of those that it did not know."""
+    try:
+        preset = held["preset"]
+        defaults = json.loads(json.dumps({"spin": asdict(SpinSettings()), "people": asdict(PeopleSettings())}))
+        return held | {"preset": preset | {name: values | preset[name] for name, values in defaults.items()}}
+    except (KeyError, TypeError):
+        return held
 
 
 def _differing(held: object, asked: object, name: str = "") -> str:

@@ -15,6 +15,8 @@ import plotly.graph_objects as go
 import traitlets
 from plotly import basewidget
 
+GRID = "rgba(127, 127, 127, 0.3)"
+"""Of the axes of all figures: seen on white and on black."""
 _SHARED = """
 const shared = (globalThis.spinkitPlotly ??= (() => {
   let give;

@@ -21,8 +21,9 @@ from spinkit.lab.explorer import Explorer, answering
 from spinkit.lab.sheets import jpeg
 from spinkit.view.style import BLUE, INK, VERMILION, css, page
 
-ERROR, TRUTH = MEASURES = ("error in the picture (px²)", "distance from the truth (mm)")
-BETTER, WORSE = LISTS = ("better in the second", "worse in the second")
+ERROR, TRUTH = ("error in the picture (px²)", "distance from the truth (mm)")
+BETTER = "better in the second"
+LISTS = (BETTER, "worse in the second")
 DOTS = 2000
 """With more people than this, the chart counts them in squares and draws dots for those listed alone."""
 SQUARES = 50

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
+from spinkit.lab.canvas import GRID
 from spinkit.lab.dictionary_data import Ledger, ShapeLimit, Threshold, history_column
 from spinkit.view.style import BLUE, GREEN, INK, ORANGE, PALETTE, SKY, VERMILION, Colour, css, page
 
@@ -20,7 +21,6 @@ WIDTH = 960
 LEAST = 0.1
 """px^2; below it errors are not told apart."""
 TICKS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000)
-GRID = "rgba(127, 127, 127, 0.25)"
 
 
 def blank(titles: list[tuple[str, str]], height: int = 300) -> go.Figure:
@@ -80,12 +80,10 @@ class Timeline:
 
     def show_run(self, ledger: Ledger) -> None:
         """Another run, or the same one later."""
-        moments, bands = ledger.crowd()
-        self.top = 1.3 * float(bands[np.isfinite(bands)].max(initial=10 * LEAST))
+        moments, bands, self.top = _crowd(ledger)
         with self.figure.batch_update():
             for trace, column in zip(self.figure.data[:5], (0, 4, 1, 3, 2), strict=True):
-                # A band that goes to infinity is drawn to the upper edge.
-                trace.x, trace.y = moments, np.clip(bands[:, column], LEAST, self.top)
+                trace.x, trace.y = moments, bands[:, column]
             for trace, name in zip(self.figure.data[6:], ("updated", "valid"), strict=True):
                 trace.x, rate = history_column(ledger.run.history, name)
                 trace.y = [100 * value for value in rate]
@@ -193,10 +191,15 @@ def still(ledger: Ledger, threshold: Threshold, value: float, key: int) -> Figur
     return figure
 
 
-def _draw_crowd(place, ledger: Ledger, key: int) -> None:
+def _crowd(ledger: Ledger) -> tuple[np.ndarray, np.ndarray, float]:
+    """Moments, the bands of everyone's errors at each, and the upper edge: a band that goes to infinity ends there."""
     moments, bands = ledger.crowd()
     top = 1.3 * float(bands[np.isfinite(bands)].max(initial=10 * LEAST))
-    bands = np.clip(bands, LEAST, top)
+    return moments, np.clip(bands, LEAST, top), top
+
+
+def _draw_crowd(place, ledger: Ledger, key: int) -> None:
+    moments, bands, top = _crowd(ledger)
     steps, errors = ledger.line(key)
     place.fill_between(moments, bands[:, 0], bands[:, 4], color=SKY, alpha=0.25, lw=0, label="80 % of all")
     place.fill_between(moments, bands[:, 1], bands[:, 3], color=SKY, alpha=0.45, lw=0, label="half of all")

@@ -86,6 +86,14 @@ def answering(line: ipywidgets.HTML, act: Callable[..., None]) -> Callable[..., 
 def has_front_end() -> bool:
     """Whether the kernel was started for a page that a person looks at: Jupyter's server then names the session.
 
-    papermill, nbval and nbconvert name none. What they save would hold an empty place for every widget.
+    papermill, nbval and nbconvert name none. What they save would hold an empty place for every widget. Front ends
+    without Jupyter's server, such as VS Code, name none either: SPINKIT_WIDGETS=1 says that somebody looks on, and
+    SPINKIT_WIDGETS=0 that nobody does, whatever the session.
+
+    Raises:
+        ValueError: SPINKIT_WIDGETS is neither 1 nor 0.
     """
-    return "JPY_SESSION_NAME" in os.environ
+    told = os.environ.get("SPINKIT_WIDGETS", "")
+    if told not in ("", "0", "1"):
+        raise ValueError(f"SPINKIT_WIDGETS is 1 for widgets or 0 for stills, got {told!r}; or unset it")
+    return told == "1" or (not told and "JPY_SESSION_NAME" in os.environ)

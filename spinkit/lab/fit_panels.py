@@ -17,6 +17,7 @@ from spinkit import camera as cameras
 from spinkit.body import Body
 from spinkit.camera import RESOLUTION
 from spinkit.keypoints import JOINT_PARENTS, NAMES
+from spinkit.lab.canvas import GRID
 from spinkit.lab.fit_trace import Trace
 from spinkit.lab.sheets import jpeg
 from spinkit.smplify import Start
@@ -29,8 +30,6 @@ SIDE = 360
 TERMS = ("keypoints", "pose", "bending", "shape", "start", "depth")
 BODIES = {"start": INK, "answer": css(BLUE), "now": css(ORANGE), "truth": css(GREEN)}
 """The skeletons in space and their colours; the truth only where it is known."""
-GRID = "rgba(127, 127, 127, 0.3)"
-"""Seen on white and on black."""
 ARROWS, SEEN, MARKED = 0, 1, 2
 """The traces of the keypoints' figure."""
 RING = 3.5

@@ -1,16 +1,19 @@
 """What a review does, without its handles: look at a stored fit, try another, decide, save."""
 
 import io
+import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from spinkit import fits as dictionaries
 from spinkit import job, priors, smplify, view
 from spinkit.body import Body
 from spinkit.data import Samples
-from spinkit.fits import KINDS, Decisions, Note
+from spinkit.fits import KINDS, Decisions, FitDictionary, Note
 from spinkit.job import Peek, peek
 from spinkit.keypoints import Keypoints
 from spinkit.lab.fit_panels import projected
@@ -56,6 +59,7 @@ class Desk:
         run = peek(self.folder)
         if len(run.fits) != len(self.people):
             raise ValueError(f"{self.folder}: a run of {len(run.fits)} people, but {len(self.people)} were given")
+        _check_snapshot(run)
         self.saved = len(run.fits.decisions)
         self.updates = int(run.fits.updates.sum())
         return run
@@ -143,23 +147,73 @@ class Desk:
         Raises:
             job.HeldError: the run trains at this moment.
             ValueError: the run has gone on, or somebody else has decided, since it was read.
+            OSError: they could not be written; the folder holds the decisions that it held before.
         """
-        fits, new = self.run.fits, self.unsaved
+        new = self.unsaved
         with job.hold(self.folder):
-            there = peek(self.folder).fits
-            if (int(there.updates.sum()), len(there.decisions)) != (self.updates, self.saved):
+            there = peek(self.folder)  # anew: a run that trained when it was read may be finished by now
+            if (int(there.fits.updates.sum()), len(there.fits.decisions)) != (self.updates, self.saved):
                 raise ValueError(
                     f"{self.folder}: its dictionary has changed since it was read. Open the review anew and decide "
                     "again; nothing was written."
                 )
-            if checkpoint.newest(self.folder / "checkpoints") is not None:
-                checkpoint.replace_fits(self.folder / "checkpoints", fits)
-            if self.run.finished:
-                packed = io.BytesIO()
-                np.savez_compressed(packed, **fits.arrays())
-                storage.replace(self.folder / "fits.npz", packed.getvalue())
-        self.saved = len(fits.decisions)
+            _check_snapshot(there)
+            try:
+                _write(self.folder, self.run.fits, there.finished)
+            except OSError as error:
+                raise OSError(
+                    f"{self.folder}: the decisions were not written ({error}). They are still on the desk: make room, "
+                    "and save again."
+                ) from error
+        self.saved = len(self.run.fits.decisions)
         return new
+
+
+def _check_snapshot(run: Peek) -> None:
+    """Refuse a finished run whose newest snapshot holds other decisions than its `fits.npz`: one of them would be lost.
+
+    Raises:
+        ValueError: they differ.
+    """
+    snapshot = checkpoint.newest(run.folder / "checkpoints") if run.finished else None
+    if snapshot is not None and _decided(dictionaries.load(snapshot / "fits.npz")) != _decided(run.fits):
+        raise ValueError(
+            f"{run.folder}: fits.npz and {snapshot.name}/fits.npz hold different decisions. Train into the folder once "
+            "more, which writes fits.npz anew from the snapshot; or remove checkpoints/, and fits.npz stands."
+        )
+
+
+def _decided(fits: FitDictionary) -> dict[str, bytes]:
+    """Rulings and decisions, to be compared."""
+    return {name: array.tobytes() for name, array in fits.arrays().items() if name.startswith(("ruling", "decision_"))}
+
+
+def _write(folder: Path, fits: FitDictionary, finished: bool) -> None:
+    """Put a dictionary into a run's newest snapshot and, where the run is finished, its `fits.npz`: into both or none.
+
+    What needs room comes first; at the end one name changes. Should the process be killed just before that, the
+    snapshot knows all: the run that trains again writes the file from it.
+
+    Raises:
+        OSError: nothing has changed.
+    """
+    draft, published = folder / ".fits.npz.draft", None
+    try:
+        if finished:
+            packed = io.BytesIO()
+            np.savez_compressed(packed, **fits.arrays())
+            storage.write(draft, packed.getvalue())
+        if checkpoint.newest(folder / "checkpoints") is not None:
+            published = checkpoint.replace_fits(folder / "checkpoints", fits)
+        if finished:
+            os.replace(draft, folder / "fits.npz")
+            storage.sync_folder(folder)
+    except OSError:
+        if published is not None:
+            shutil.rmtree(published, ignore_errors=True)
+        raise
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def lines(made: Decisions, saved: int) -> list[str]:

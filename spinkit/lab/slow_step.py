@@ -102,14 +102,6 @@ def batch_of(samples: Samples, settings: SpinSettings, number: int, device: torc
 
 def weighed(step: SlowStep, settings: SpinSettings) -> dict[str, float]:
     """What every loss adds to the total that descends, by name: no unit, but all on one scale."""
-    weights = {
-        "keypoints": settings.keypoint_weight,
-        "joints": settings.joint_weight,
-        "pose": settings.pose_weight,
-        "betas": settings.betas_weight,
-        "points": settings.point_weight,
-        "vertices": settings.vertex_weight,
-        "sign": 1.0,
-    }
+    weights = spin.loss_weights(settings)
     parts = {name: loss for name, loss in step.outcome.losses.items() if name != "total"}
     return {name: settings.loss_scale * weights[name] * float(loss.detach()) for name, loss in parts.items()}

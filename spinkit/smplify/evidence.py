@@ -41,10 +41,11 @@ def counted(keypoints: Keypoints) -> Float[Tensor, "*batch 49"]:
 
 
 @cache
-def _counts(device: torch.device) -> Float[Tensor, "49"]:
-    ones = torch.ones(49, device=device)
-    ones[list(IGNORED)] = 0
-    return ones
+@torch.inference_mode(False)
+def _counts(device: torch.device) -> Bool[Tensor, "49"]:
+    counts = torch.ones(49, dtype=torch.bool, device=device)
+    counts[list(IGNORED)] = False
+    return counts
 
 
 def too_few(keypoints: Keypoints, settings: SmplifySettings) -> Bool[Tensor, "*batch"]:

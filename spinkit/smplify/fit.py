@@ -247,6 +247,7 @@ _TORSOS = list(TORSO + TORSO_ANNOTATED)
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def some_keypoints(layer: KeypointLayer, points: tuple[int, ...]) -> KeypointLayer:
     """A layer of a few keypoints, made once: most batches have the same ones."""
     return layer.select(torch.tensor(points, dtype=torch.int64, device=layer.mass.device))

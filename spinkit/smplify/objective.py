@@ -201,7 +201,7 @@ class BodyStage:
         J leaves out how pose correctives change, which would double its cost and hardly turn a step. J'r has all, so
         that a fit ends where the objective is lowest and not nearby.
         """
-        known, n = tables(self.layer, self.prior, self.settings), unknowns.shape[1]
+        known, n = self._tables(), unknowns.shape[1]
         jacobian, pull = self._keypoints(unknowns, known)
         energy, gradient, row = self._quadratics(unknowns, known)
         # The residual is J's last column, so that one product gives J'J, J'r and r'r.
@@ -210,6 +210,11 @@ class BodyStage:
         gradient = gradient + whole[:, n, :n]
         gradient[:, 3:72] += pull
         return energy + whole[:, n, n] + self._add_bending(unknowns, hessian, gradient, known), hessian, gradient
+
+    def _tables(self) -> "Tables":
+        s = self.settings
+        weights = (s.pose_weight, s.start_weight, s.turn_weight, s.shape_weight, s.depth_weight)
+        return tables(self.layer, self.prior, s.camera_moves, weights)
 
     def _keypoints(self, unknowns: Tensor, known: "Tables") -> tuple[Tensor, Tensor]:
         """The keypoints' J with their residual as its last column, and the correctives' share of their J'r."""
@@ -275,30 +280,34 @@ class Tables:
     diagonal: Float[Tensor, "n"]
     """J'J of the terms that hold single unknowns to a number: shape, turn and depth."""
     bent: Int[Tensor, "4"]
-    sign: Float[Tensor, "4"]
+    sign: Int[Tensor, "4"]
     """The unknowns that must not grow, or shrink: those of `priors.BENDING`."""
 
 
 @lru_cache(maxsize=16)
-def tables(layer: KeypointLayer, prior: Mixture, settings: SmplifySettings) -> Tables:
-    """Made once for fits of the same kind. Layer and prior are told apart by their tensors, which nobody writes to."""
-    moves, precision = settings.camera_moves, 0.5 * prior.precisions
+@torch.inference_mode(False)
+def tables(layer: KeypointLayer, prior: Mixture, moves: bool, weights: tuple[float, ...]) -> Tables:
+    """Made once for fits of the same kind. Layer and prior are told apart by their tensors, which nobody writes to.
+
+    Args:
+        moves: whether the camera does.
+        weights: of pose, start, turn, shape and depth.
+    """
+    (pose, start, turn, shape, depth), precision = weights, 0.5 * prior.precisions
     n = BODY_UNKNOWNS + 3 * moves
     diagonal = precision.new_zeros(n)
-    diagonal[:3], diagonal[72:BODY_UNKNOWNS] = settings.turn_weight**2, settings.shape_weight**2
+    diagonal[:3], diagonal[72:BODY_UNKNOWNS] = turn**2, shape**2
     if moves:
-        diagonal[-1] = settings.depth_weight**2
-    kinds = settings.pose_weight**2 * precision
-    if settings.start_weight:
-        kinds = (settings.start_weight**2 * precision[:, None] + kinds).flatten(0, 1)
+        diagonal[-1] = depth**2
+    kinds = pose**2 * precision
+    if start:
+        kinds = (start**2 * precision[:, None] + kinds).flatten(0, 1)
     quadratic = precision.new_zeros(len(kinds), n + 1, n + 1)
     quadratic[:, 3:72, 3:72] = kinds
     quadratic.diagonal(dim1=1, dim2=2)[:, :n] += diagonal
-    index, sign = zip(*priors.BENDING, strict=True)
     return Tables(
         layer.arrangement(2, 3 * moves + 1),
         quadratic,
         diagonal,
-        torch.tensor(index, device=precision.device),
-        precision.new_tensor(sign),
+        *priors.bending_entries(precision.device),
     )

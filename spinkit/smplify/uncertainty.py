@@ -50,7 +50,7 @@ def deviation(
     """
     settings, keypoints = settings or SmplifySettings(), sound(keypoints)
     layer = body.keypoints_only()
-    parts = range(0, len(found), settings.chunk)
+    parts = range(0, max(1, len(found)), settings.chunk)
     spread = torch.cat(
         [
             _variances(layer, prior, keypoints[i : i + settings.chunk], found[i : i + settings.chunk], settings)

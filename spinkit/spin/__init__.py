@@ -2,7 +2,7 @@
 
 from spinkit.spin import checkpoint, storage
 from spinkit.spin.settings import MODES, SpinSettings, loop_fit
-from spinkit.spin.step import Outcome, Target, World, losses, start_from, step, supervise
+from spinkit.spin.step import Outcome, Target, World, loss_weights, losses, start_from, step, supervise
 from spinkit.spin.sweep import both_ways, last_fit, sweep
 from spinkit.spin.train import Run, Schedule, batch_keys, labelled_for, learning_rate, one_step, step_generator, train
 from spinkit.spin.watching import guarded
@@ -23,6 +23,7 @@ __all__ = [
     "last_fit",
     "learning_rate",
     "loop_fit",
+    "loss_weights",
     "losses",
     "one_step",
     "start_from",

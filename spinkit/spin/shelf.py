@@ -44,6 +44,11 @@ def _order(snapshot: Path) -> tuple[int, int]:
     return int(step), int(revision or 0)
 
 
+def step_of(snapshot: Path) -> int:
+    """How many steps a run had done."""
+    return _order(snapshot)[0]
+
+
 def newest(folder: Path) -> Path | None:
     """The latest whole snapshot, or None. A damaged one is passed over with a warning, which names both.
 

@@ -31,6 +31,10 @@ class World:
     prior: Mixture
     settings: SpinSettings
 
+    def to(self, device: torch.device | str) -> "World":
+        """The same on another device."""
+        return replace(self, body=self.body.to(device), prior=self.prior.to(device))
+
 
 @dataclass(frozen=True)
 class Target:
@@ -210,7 +214,9 @@ def start_from(said: Regression) -> Start:
 
 
 def losses(said: Regression, target: Target, batch: Batch, world: World) -> dict[str, Tensor]:
-    """The network's losses by name, and their weighed sum as `total`. Subsets that are empty give zero.
+    """The network's losses by name, and their weighed sum as `total`.
+
+    Subsets that are empty give zero; `joints` is there only where labels are.
 
     Source: SPIN, train/trainer.py; the sum is 60 (5 L_2D + 5 L_3D + L_pose + 0.001 L_betas + L_sign).
     """
@@ -223,18 +229,29 @@ def losses(said: Regression, target: Target, batch: Batch, world: World) -> dict
         # Keeps the camera in front: exp(-10 s)^2 explodes where the scale turns negative.
         "sign": torch.exp(-10 * said.weak[:, 0]).square().mean(),
     }
-    weights = {"keypoints": s.keypoint_weight, "pose": s.pose_weight, "betas": s.betas_weight, "sign": 1.0}
     if s.use_labels and batch.labels.has_pose_3d.any():
         parts["joints"] = joint_loss(points, batch)
-        weights["joints"] = s.joint_weight
     if s.point_weight > 0:
         parts["points"] = point_loss(points, target, world.body)
-        weights["points"] = s.point_weight
     if s.vertex_weight > 0:
         parts["vertices"] = vertex_loss(said, target, world.body)
-        weights["vertices"] = s.vertex_weight
+    weights = loss_weights(s)
     total = s.loss_scale * sum(weights[name] * part for name, part in parts.items())
     return {**parts, "total": total}
+
+
+def loss_weights(settings: SpinSettings) -> dict[str, float]:
+    """What each of the `losses` weighs in their sum, before that is scaled."""
+    s = settings
+    return {
+        "keypoints": s.keypoint_weight,
+        "pose": s.pose_weight,
+        "betas": s.betas_weight,
+        "sign": 1.0,
+        "joints": s.joint_weight,
+        "points": s.point_weight,
+        "vertices": s.vertex_weight,
+    }
 
 
 def keypoint_loss(

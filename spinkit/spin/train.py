@@ -1,4 +1,4 @@
-"""The training loop, resumable at every snapshot: the end is the same, bit for bit, as if nothing had happened."""
+"""The training loop, resumable at every snapshot: on a CPU its end is the same, bit for bit, as if unbroken."""
 
 import json
 import math
@@ -38,7 +38,7 @@ class Run:
     fits: FitDictionary
     steps_done: int = 0
     history: list[dict] = field(default_factory=list)
-    """Records in order; those of training have `loss`, those of judging what the judge returned."""
+    """Records in order; those of training have `loss_total`, those of judging what the judge returned."""
     settings: dict = field(default_factory=dict)
     """What the run was told, as JSON has it; for the snapshots, so that each says what it is of."""
     tally: "_Tally" = field(default_factory=lambda: _Tally())
@@ -139,11 +139,17 @@ def train(
 
 def _end_here(run: Run, schedule: Schedule, settings: SpinSettings) -> None:
     """What follows a Ctrl-C: a snapshot, and word of how to go on."""
-    where = f"All of it is in {run.save(schedule.folder)}. " if schedule.folder is not None else ""
+    where = f"All of it is in {_saved(run, schedule.folder)}. " if schedule.folder is not None else ""
     raise KeyboardInterrupt(
         f"interrupted after step {run.steps_done} of {settings.steps}. {where}To go on, run this again; in a notebook, "
         "this cell. The end will be the same as if nothing had happened."
     )
+
+
+def _saved(run: Run, folder: Path) -> Path:
+    """The snapshot of where the run is: a second of the same step would only crowd out the one before."""
+    newest = checkpoint.newest(folder)
+    return newest if newest is not None and shelf.step_of(newest) == run.steps_done else run.save(folder)
 
 
 def _give_up(run: Run, schedule: Schedule, trouble: str) -> None:
