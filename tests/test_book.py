@@ -214,6 +214,19 @@ def test_a_chapter_that_failed_is_not_taken_for_finished(chapter, tmp_path):
     assert (executed.parent / "snapshot.txt").exists(), "it went on where it had stopped"
 
 
+def test_a_chapter_that_is_made_alone_joins_those_that_are_there(chapter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("01_two", "02_never"):
+        save([new_markdown_cell(f"# {name}\n\nMore.")], chapter.parent / f"{name}.ipynb")
+    assert command.main(["--chapters", "00", "--out", "site"]) == 0
+    assert 'rel="next"' not in (tmp_path / "site" / "00_one.html").read_text()
+    assert command.main(["--chapters", "01", "--out", "site"]) == 0
+    contents = (tmp_path / "site" / "index.html").read_text()
+    assert re.findall(r'href="(\w+)\.html"', contents) == ["00_one", "01_two"]
+    assert '<a href="01_two.html" rel="next">' in (tmp_path / "site" / "00_one.html").read_text()
+    assert '<a href="00_one.html" rel="prev">' in (tmp_path / "site" / "01_two.html").read_text()
+
+
 def test_the_command_writes_the_book_and_refuses_unknown_chapters(chapter, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert command.main(["--preset", "tiny", "--out", "site"]) == 0

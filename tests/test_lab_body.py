@@ -1,14 +1,18 @@
 """The body explorer: what its handles move, with no page around it."""
 
+import sys
+
 import ipywidgets
 import numpy as np
 import pytest
 import roma
 import torch
+from plotly.basedatatypes import Undefined
 
 from spinkit import lab, view
 from spinkit.keypoints import JOINT_NAMES, JOINT_PARENTS
 from spinkit.lab.body_figure import AXES, BONES, JOINTS, SKIN_TRACE
+from spinkit.lab.canvas import Canvas
 from spinkit.lab.explorer import answering
 from spinkit.lab.paint import BLENDED, COLOURS, CORRECTIVES, PLAIN, WEIGHTS, paint
 
@@ -54,6 +58,42 @@ def test_it_begins_with_the_body_that_it_is_given(human):
     expected = human.vertices(roma.rotvec_to_rotmat(rotvec), betas).numpy()
     np.testing.assert_allclose(skin(explorer), expected, atol=1e-6)
     assert handle(explorer, "spinkit-slider-beta9").value == 1.0
+
+
+def test_handles_and_body_agree_on_a_start_beyond_the_usual_sliders(human):
+    rotvec, betas = torch.zeros(24, 3), torch.zeros(10)
+    rotvec[KNEE, 0], betas[3] = -2.9, 4.04
+    explorer = lab.body_explorer(human, rotvec, betas)
+    turn, shape = (handle(explorer, f"spinkit-slider-{name}") for name in ("x", "beta3"))
+    assert turn.value == pytest.approx(-166.2) and shape.value == pytest.approx(4.0)
+    begun = skin(explorer)
+    handle(explorer, "spinkit-choose-joint").value = ELBOW
+    handle(explorer, "spinkit-choose-joint").value = KNEE
+    np.testing.assert_array_equal(skin(explorer), begun)
+
+
+def test_the_figure_is_whole_before_it_is_a_widget(human, monkeypatch):
+    made = []
+    module = sys.modules["spinkit.lab.body_explorer"]  # the package has a function of that name
+    monkeypatch.setattr(module, "canvas", lambda figure: made.append(figure) or Canvas(figure))
+    explorer = lab.body_explorer(human)
+    (figure,) = made
+    mesh = figure.data[SKIN_TRACE]
+    np.testing.assert_array_equal(np.stack([mesh.x, mesh.y, mesh.z], axis=-1), skin(explorer))
+    assert isinstance(canvas(explorer), Canvas) and len(canvas(explorer)._esm) < 2000
+
+
+@pytest.mark.parametrize("part", ["joint", "parts"])
+def test_a_batch_that_moves_some_traces_sets_nothing_else_on_others(part, explorer):
+    """Else the page may lose what the others had."""
+    sent = []
+    canvas(explorer).observe(lambda change: sent.append(change["new"]), "_py2js_update")
+    handle(explorer, "spinkit-choose-colour").value = WEIGHTS
+    choice = handle(explorer, f"spinkit-choose-{part}")
+    choice.value = {"joint": ELBOW, "parts": "both"}[part]
+    assert any(sent)
+    for message in filter(None, sent):
+        assert not any(value is Undefined for values in message["style_data"].values() for value in values)
 
 
 def test_a_shape_slider_gives_the_shape(explorer, human):
@@ -183,6 +223,18 @@ def test_a_handle_that_fails_says_so_until_one_succeeds():
     assert "ValueError: no value below &lt;0&gt;" in line.value
     answering(line, act)(1)
     assert line.value == ""
+
+
+def test_whether_a_page_looks_on_is_what_the_session_says_or_who_starts_it(monkeypatch):
+    for session, told, expected in ((0, "", 0), (1, "", 1), (0, "1", 1), (1, "1", 1), (0, "0", 0), (1, "0", 0)):
+        monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+        if session:
+            monkeypatch.setenv("JPY_SESSION_NAME", "00_body.ipynb")
+        monkeypatch.setenv("SPINKIT_WIDGETS", told)
+        assert lab.has_front_end() == bool(expected)
+    monkeypatch.setenv("SPINKIT_WIDGETS", "yes")
+    with pytest.raises(ValueError, match="SPINKIT_WIDGETS is 1 for widgets or 0 for stills, got 'yes'"):
+        lab.has_front_end()
 
 
 def test_a_page_gets_the_widget_and_a_light_still_and_a_page_without_hands_the_still_alone(explorer, monkeypatch):

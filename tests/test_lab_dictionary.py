@@ -20,7 +20,7 @@ from spinkit.fits import ACCEPTED, REJECTED, Note
 from spinkit.lab import dictionary_data as numbers
 from spinkit.lab.dictionary_data import Ledger, ShapeLimit, Threshold
 from spinkit.lab.dictionary_explorer import Shown
-from spinkit.spin import checkpoint
+from spinkit.spin import checkpoint, storage
 
 PEOPLE = 60
 
@@ -203,6 +203,26 @@ def test_a_run_that_still_trains_is_read_and_looked_at_again(made, human, tmp_pa
     explored.widget.children[0].children[1].click()
     assert "step 20 of 5000" in words(explored) and f"<b>{PEOPLE}</b> of {PEOPLE}" in words(explored)
     assert handle(explored, "spinkit-slider-threshold").value == 9.0, "looking again leaves the handles alone"
+
+
+def test_snapshots_that_vanish_while_they_are_read_are_neither_damaged_nor_missing(made, tmp_path, monkeypatch):
+    folder, fits, digest = tmp_path / "growing", job.peek(made[0]).fits, storage.digest
+    folder.mkdir()
+    shutil.copy(made[0] / "settings.json", folder)
+    snapshot(folder, fits, 10)
+    snapshot(folder, fits, 20)
+
+    def saving(path):
+        monkeypatch.setattr(storage, "digest", digest)
+        snapshot(folder, fits, 30)
+        snapshot(folder, fits, 40)
+        return digest(path)
+
+    monkeypatch.setattr(storage, "digest", saving)
+    assert job.peek(folder).steps_done == 40
+    (folder / "checkpoints" / "step_00000040" / "fits.npz").write_bytes(b"broken")
+    with pytest.warns(UserWarning, match="step_00000040: damaged"):
+        assert job.peek(folder).steps_done == 30
 
 
 def test_another_run_is_chosen_and_strangers_have_neither_pictures_nor_truth(made, human, tmp_path):

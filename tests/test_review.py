@@ -1,6 +1,7 @@
 """Rulings in training, and the review in which a person makes them."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict, replace
 
@@ -13,7 +14,7 @@ from spinkit import fits as dictionaries
 from spinkit import job, lab, priors, spin
 from spinkit.fits import ACCEPTED, NO_RULING, REJECTED, FitDictionary, Note
 from spinkit.lab.review_desk import BEST, HEADINGS, STORED, Desk, Question
-from spinkit.spin import SpinSettings, World, checkpoint
+from spinkit.spin import SpinSettings, World, checkpoint, storage
 
 NOTE = Note(step=0, reason="for a test")
 LOOP = SpinSettings(batch_size=12, image_size=64)
@@ -163,6 +164,60 @@ def test_a_dictionary_that_changed_meanwhile_is_not_overwritten(desk, folder, pe
     other.save()
     with pytest.raises(ValueError, match=r"has changed since it was read.*nothing was written"):
         desk.save()
+
+
+def contents(folder):
+    """Of all files of a run but its lock."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def test_a_run_that_finishes_while_it_is_reviewed_gets_the_decisions_in_both_places(folder, people, human):
+    summary = folder / "summary.json"
+    summary.rename(folder / "later")
+    desk = Desk(folder, people, human)
+    (folder / "later").rename(summary)
+    desk.run.fits.rule(2, ACCEPTED, desk.note(""))
+    assert desk.save() == 1
+    snapshot = checkpoint.newest(folder / "checkpoints")
+    for path in (folder / "fits.npz", snapshot / "fits.npz"):
+        assert dictionaries.load(path).ruling[2] == ACCEPTED
+
+
+@pytest.mark.parametrize("full", ["file", "snapshot", "name"])
+def test_a_full_disk_leaves_both_places_as_they_were_and_the_decisions_on_the_desk(full, desk, folder, monkeypatch):
+    def refuse(original, wanted):
+        def act(*paths):
+            if wanted(*paths):
+                raise OSError(28, "No space left on device")
+            return original(*paths)
+
+        return act
+
+    desk.run.fits.rule(2, ACCEPTED, desk.note(""))
+    before, (file, snapshot) = contents(folder), (lambda p, *_: p.parent == folder, lambda p, *_: p.parent != folder)
+    with monkeypatch.context() as patch:
+        if full == "name":
+            patch.setattr(os, "replace", refuse(os.replace, lambda source, to: to == folder / "fits.npz"))
+        else:
+            patch.setattr(storage, "write", refuse(storage.write, {"file": file, "snapshot": snapshot}[full]))
+        for _ in range(3):
+            with pytest.raises(OSError, match=r"not written.*still on the desk: make room"):
+                desk.save()
+            assert desk.unsaved == 1 and contents(folder) == before
+    assert desk.save() == 1 and dictionaries.load(folder / "fits.npz").ruling[2] == ACCEPTED
+
+
+def test_where_file_and_snapshot_hold_different_decisions_none_is_overwritten(desk, folder, people, human):
+    other = dictionaries.load(folder / "fits.npz")
+    other.rule(3, REJECTED, NOTE)
+    checkpoint.replace_fits(folder / "checkpoints", other)
+    before = contents(folder)
+    desk.run.fits.rule(2, ACCEPTED, desk.note(""))
+    with pytest.raises(ValueError, match=r"fits\.npz and step_\d+_001/fits\.npz hold different decisions"):
+        desk.save()
+    with pytest.raises(ValueError, match="hold different decisions"):
+        Desk(folder, people, human)
+    assert contents(folder) == before
 
 
 @pytest.mark.parametrize("start", [STORED, HEADINGS[0], HEADINGS[2]])

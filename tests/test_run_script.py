@@ -195,6 +195,18 @@ def test_a_chapter_runs_into_the_folder_that_it_is_told(chapter, capfd):
     assert "widgets" not in executed.metadata
 
 
+def test_a_kernel_that_is_launched_from_a_page_does_not_take_that_page_for_its_own(chapter, monkeypatch):
+    page = nbformat.read(chapter, as_version=4)
+    asked = "import os\nprint([name for name in ('JPY_SESSION_NAME', 'SPINKIT_WIDGETS') if name in os.environ])"
+    page.cells.append(nbformat.v4.new_code_cell(asked))
+    nbformat.write(page, chapter)
+    monkeypatch.setenv("JPY_SESSION_NAME", "00_body.ipynb")
+    monkeypatch.setenv("SPINKIT_WIDGETS", "1")
+    executed = nbformat.read(launch.launch(chapter, chapter.parent / "run"), as_version=4)
+    assert executed.cells[-1].outputs[0].text.strip() == "[]"
+    assert os.environ["JPY_SESSION_NAME"] == "00_body.ipynb" and os.environ["SPINKIT_WIDGETS"] == "1"
+
+
 def test_a_missing_chapter_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="99_none"):
         launch.known_parameters(tmp_path / "99_none.ipynb")

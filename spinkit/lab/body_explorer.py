@@ -14,6 +14,7 @@ from torch import Tensor
 from spinkit.body import Body, Posed
 from spinkit.keypoints import JOINT_NAMES
 from spinkit.lab import body_figure
+from spinkit.lab.canvas import canvas
 from spinkit.lab.explorer import Explorer, answering
 from spinkit.lab.paint import COLOURS, CORRECTIVES, WEIGHTS, paint
 from spinkit.view import SKIN, line_up
@@ -23,7 +24,7 @@ from spinkit.view.style import css
 IN_SIGHT = 4
 """Betas whose sliders are always shown; the others are folded away."""
 MOST_BETA, MOST_DEGREES = 3.0, 150.0
-"""Where the sliders end: standard deviations, and degrees about each axis."""
+"""Where the sliders end unless a body begins beyond: standard deviations, and degrees about each axis."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,11 @@ def four_bodies(human: Body, shown: Shown) -> Figure:
     return line_up([rest, skin, skin, skin], human.faces, titles, colours, turn=25)
 
 
+def reach(values: Tensor, most: float) -> float:
+    """Where sliders end that can hold all values: at the least at `most`, and at a whole number beyond it."""
+    return float(max(most, values.abs().max().ceil()))
+
+
 class Handles:
     """The explorer's widgets, and what is shown at the moment.
 
@@ -91,8 +97,9 @@ class Handles:
         self.following = False
         self.figure = body_figure.new_figure(human)
         self.line, self.trouble = ipywidgets.HTML(), ipywidgets.HTML()
-        self.betas = [self._slider(f"beta{k}", f"beta {k}", MOST_BETA, 0.1, self._shape(k)) for k in range(10)]
-        self.turns = [self._slider(axis, f"{axis} (°)", MOST_DEGREES, 1.0, self._turn(axis)) for axis in "xyz"]
+        most, widest = reach(start.betas, MOST_BETA), reach(torch.rad2deg(start.rotvec), MOST_DEGREES)
+        self.betas = [self._slider(f"beta{k}", f"beta {k}", most, 0.1, self._shape(k)) for k in range(10)]
+        self.turns = [self._slider(axis, f"{axis} (°)", widest, 1.0, self._turn(axis)) for axis in "xyz"]
         joints = [(name, index) for index, name in enumerate(JOINT_NAMES)]
         self.joint = self._choice("joint", joints, start.joint, self._take)
         self.colour = self._choice("colour", COLOURS, start.colour, lambda colour: self.show(colour=colour))
@@ -101,11 +108,12 @@ class Handles:
             self._button("reset", start.betas, start.rotvec),
             self._button("rest", torch.zeros_like(start.betas), torch.zeros_like(start.rotvec)),
         ]
+        self._send(None)
+        self.figure = canvas(self.figure)
         joint_of = {body_figure.SKIN_TRACE: human.part24.tolist(), body_figure.JOINTS: range(len(JOINT_NAMES))}
         for trace, joints in joint_of.items():
             self.figure.data[trace].on_click(answering(self.trouble, self._clicked(joints)))
         self.widget = self._laid_out()
-        self._send(None)
         self._follow()
 
     def show(self, **changes: object) -> None:
@@ -114,19 +122,22 @@ class Handles:
         self._send(before)
 
     def _send(self, before: Shown | None) -> None:
-        """Bring the picture up to date, in one message; before it all is new."""
+        """Bring the picture up to date, all that moves in one message; before it all is new."""
         now, posed = self.shown, self.shown.posed(self.human)
         new = {f.name for f in fields(now) if before is None or getattr(now, f.name) is not getattr(before, f.name)}
         moved = bool(new & {"betas", "rotvec"})
         with self.figure.batch_update():
             if moved or "parts" in new:  # skin that nobody sees stays behind
                 body_figure.move(self.figure, posed, posed.vertices() if now.parts != "joints" else None)
-            if "parts" in new:
-                body_figure.show_parts(self.figure, now.parts)
-            if "colour" in new or (moved and now.colour == CORRECTIVES) or ("joint" in new and now.colour == WEIGHTS):
-                body_figure.repaint(self.figure, paint(posed, now.joint, now.colour))
             if moved or "joint" in new:
-                body_figure.point_out(self.figure, posed, now.joint)
+                body_figure.move_axes(self.figure, posed, now.joint)
+        if "parts" in new:
+            body_figure.show_parts(self.figure, now.parts)
+        if "joint" in new:
+            body_figure.mark(self.figure, now.joint)
+        if "colour" in new or (moved and now.colour == CORRECTIVES) or ("joint" in new and now.colour == WEIGHTS):
+            with self.figure.batch_update():
+                body_figure.repaint(self.figure, paint(posed, now.joint, now.colour))
         self.line.value = reading(posed, now.joint)
 
     def _follow(self) -> None:

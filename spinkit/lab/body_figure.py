@@ -3,6 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
+from plotly.basedatatypes import BaseFigure
 from torch import Tensor
 
 from spinkit.body import Body, Posed
@@ -27,8 +28,11 @@ NEAR = 0.72
 _CHILDREN = [joint for joint, parent in enumerate(JOINT_PARENTS) if parent >= 0]
 
 
-def new_figure(human: Body) -> go.FigureWidget:
-    """An empty stage: `move`, `repaint` and `point_out` put a body on it."""
+def new_figure(human: Body) -> go.Figure:
+    """An empty stage, to become a `canvas` when it is filled: the functions below put a body on it.
+
+    They ask for batches in which all traces get the same properties, as `canvas` says.
+    """
     i, j, k = human.faces.cpu().numpy().astype(np.uint16 if len(human.v_template) < 2**16 else np.uint32).T.copy()
     light = {"ambient": 0.4, "diffuse": 0.7, "specular": 0.05, "roughness": 0.9, "fresnel": 0.05}
     scale = [[share, css(HEAT(share)[:3])] for share in np.linspace(0, 1, 9).tolist()]
@@ -54,10 +58,10 @@ def new_figure(human: Body) -> go.FigureWidget:
         hovertemplate="%{text}<extra></extra>",
     )
     axes = _lines(np.repeat([css(colour) for colour in AXIS_COLOURS.values()], 3), 5)
-    return go.FigureWidget([skin, bones, dots, axes], _layout())
+    return go.Figure([skin, bones, dots, axes], _layout())
 
 
-def move(figure: go.FigureWidget, posed: Posed, vertices: Float[Tensor, "vertices 3"] | None) -> None:
+def move(figure: BaseFigure, posed: Posed, vertices: Float[Tensor, "vertices 3"] | None) -> None:
     """Put skin and joints where a pose wants them; without vertices the skin stays, as when nobody sees it."""
     joints = posed.joints.cpu().numpy()
     if vertices is not None:
@@ -67,14 +71,16 @@ def move(figure: go.FigureWidget, posed: Posed, vertices: Float[Tensor, "vertice
     _place(figure.data[JOINTS], joints)
 
 
-def show_parts(figure: go.FigureWidget, parts: str) -> None:
+def show_parts(figure: BaseFigure, parts: str) -> None:
     """Skin, skeleton or both; through the skin, bones are seen as through milk glass."""
-    skin = figure.data[SKIN_TRACE]
-    skin.visible, skin.opacity = parts != "joints", 0.45 if parts == "both" else 1.0
-    figure.data[BONES].visible = figure.data[JOINTS].visible = parts != "skin"
+    skin, bones, joints = figure.data[:AXES]
+    with figure.batch_update():
+        skin.visible = parts != "joints"
+        bones.visible = joints.visible = parts != "skin"
+    skin.opacity = 0.45 if parts == "both" else 1.0
 
 
-def repaint(figure: go.FigureWidget, paint: Paint) -> None:
+def repaint(figure: BaseFigure, paint: Paint) -> None:
     """Colour the skin; of several ways that it is told, plotly follows numbers first."""
     skin = figure.data[SKIN_TRACE]
     skin.intensity = None if paint.values is None else paint.values.cpu().numpy()
@@ -84,9 +90,13 @@ def repaint(figure: go.FigureWidget, paint: Paint) -> None:
     skin.colorbar.title.text = paint.unit
 
 
-def point_out(figure: go.FigureWidget, posed: Posed, joint: int) -> None:
-    """Mark the joint in hand, and draw the axes that its rotation vector counts along: those of its parent."""
+def mark(figure: BaseFigure, joint: int) -> None:
+    """Make the dot of the joint in hand larger than the others."""
     figure.data[JOINTS].marker.size = [11 if index == joint else 5 for index in range(len(JOINT_NAMES))]
+
+
+def move_axes(figure: BaseFigure, posed: Posed, joint: int) -> None:
+    """Draw the axes that the rotation vector of the joint in hand counts along: those of its parent."""
     parent, at = JOINT_PARENTS[joint], posed.joints[joint].cpu().numpy()
     axes = np.eye(3) if parent < 0 else posed.world[parent].cpu().numpy().T
     _place(figure.data[AXES], _with_gaps([(at, at + AXIS_LENGTH * axis) for axis in axes]))

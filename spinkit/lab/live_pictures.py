@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spinkit import job, view
 from spinkit.job import Prepared
-from spinkit.lab.canvas import canvas
+from spinkit.lab.canvas import GRID, canvas
 from spinkit.lab.sheets import sheet
 from spinkit.smplify import Start
 from spinkit.spin import Run
@@ -22,8 +22,6 @@ SIDE = 140
 """Pixels of a person's picture."""
 ANSWERS = 4
 """At so many steps the network's answers stand beside one another: the first, the newest, and between."""
-GRID = "rgba(127, 127, 127, 0.3)"
-"""Seen on white and on black."""
 
 Series = dict[str, tuple[list[int], list[float]]]
 """Name of a curve: steps, and values there."""

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from spinkit.body import Body
 from spinkit.keypoints import Keypoints
-from spinkit.lab.canvas import canvas
+from spinkit.lab.canvas import GRID, canvas
 from spinkit.lab.explorer import Explorer, answering
-from spinkit.lab.fit_panels import GRID, flat
+from spinkit.lab.fit_panels import flat
 from spinkit.lab.fit_trace import Trace, trace_fit
 from spinkit.lab.sheets import jpeg
 from spinkit.priors import Mixture
