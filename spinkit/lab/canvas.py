@@ -73,4 +73,7 @@ def canvas(figure: go.Figure) -> Canvas:
     all its traces.
     """
     _carrier()
-    return Canvas(figure)
+    shown = Canvas(figure)
+    # The bar would lie over titles and legend while the mouse rests on the figure.
+    shown._config = {**shown._config, "displayModeBar": False}
+    return shown

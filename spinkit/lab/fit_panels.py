@@ -64,7 +64,7 @@ def keypoint_panel(image: Image, shown: Bool[Tensor, "49"]) -> go.Figure:
     arrow = {"symbol": "arrow", "angleref": "previous", "color": css(VERMILION), "opacity": 1}
     colours = [f"rgb{side_colour(NAMES[index])}" for index in shown.nonzero()[:, 0].tolist()]
     dot = {"size": 11, "color": colours, "line": {"color": "white", "width": 1}}
-    ring = {"type": "circle", "x0": 0, "x1": 1, "y0": 0, "y1": 1, "line": {"color": "white", "width": 2.5}}
+    ring = {"type": "circle", "x0": 0, "x1": 1, "y0": 0, "y1": 1, "line": {"color": css(VERMILION), "width": 2.5}}
     axis = {"showgrid": False, "zeroline": False, "range": (0, RESOLUTION), "title": {"text": "px", "standoff": 2}}
     return flat(
         [
@@ -158,11 +158,11 @@ def space_panel(names: list[str]) -> go.Figure:
         )
         for name in names
     ]
-    axis = {"range": (-1.1, 1.1), "dtick": 0.5, "gridcolor": GRID, "zeroline": False, "showbackground": False}
-    axis |= {"tickfont": {"size": 9}}
+    axis = {"range": (-1.1, 1.1), "dtick": 0.5, "gridcolor": INK, "zeroline": False, "showbackground": False}
+    axis |= {"tickfont": {"size": 9}, "gridwidth": 1}
     titles = {"xaxis": "across (m)", "yaxis": "down (m)", "zaxis": "depth (m)"}
     scene = {name: axis | {"title": {"text": text}} for name, text in titles.items()}
-    eye = {"up": {"x": 0, "y": -1, "z": 0}, "eye": {"x": 1.1, "y": -0.3, "z": -1.1}}
+    eye = {"up": {"x": 0, "y": -1, "z": 0}, "eye": {"x": 1.5, "y": -0.4, "z": -1.5}}
     layout = {"aspectmode": "cube", "camera": eye, **scene}
     return flat(lines, scene=layout, margin={"l": 0, "r": 0, "t": 25, "b": 0}, showlegend=True)
 

@@ -208,7 +208,7 @@ def _chart(course: Course) -> go.Figure:
     axis = {"type": "log", "gridcolor": GRID, "zeroline": False}
     return flat(
         [*lines, *dots],
-        width=420,
+        width=400,
         xaxis=axis | {"title": {"text": TIME}},
         yaxis=axis | {"title": {"text": "energy (px²)"}},
         margin={"l": 60, "r": 5, "t": 30, "b": 45},
