@@ -39,6 +39,8 @@ def main() -> int:
     parser.add_argument("--leg", type=float, default=15.0, help="minutes until the next interruption")
     parser.add_argument("--preset", default="cpu", choices=sorted(job.presets()))
     given = parser.parse_args()
+    # In the background of a shell Ctrl-C is ignored, and no leg would ever end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = ROOT / "runs" / "bench" / "soak"
     shutil.rmtree(folder, ignore_errors=True)
     prepared = job.prepare(job.choose(given.preset, steps=ENDLESS), job.Sources(), ROOT / "runs" / "cache")

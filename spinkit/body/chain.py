@@ -76,6 +76,9 @@ def world_rotations(rotmat: Float[Tensor, "*batch 24 3 3"]) -> Float[Tensor, "*b
 
 def world_rotations_batch_last(rotmat: Float[Tensor, "24 3 3 batch"]) -> Float[Tensor, "24 3 3 batch"]:
     """`world_rotations` where every number of a batch lies beside its neighbours': sums then run along memory."""
+    if rotmat.requires_grad:
+        # Selections are quick, their gradients are not.
+        return world_rotations(rotmat.permute(3, 0, 1, 2)).permute(1, 2, 3, 0)
     known = tables(rotmat.device)
     own = rotmat.index_select(0, known.order).split([len(level) for level in levels()])
     by_level = [own[0]]

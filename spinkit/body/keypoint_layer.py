@@ -43,7 +43,7 @@ class KeypointLayer:
     arm_shapedirs: Float[Tensor, "pairs 3 10"]
     """Its change with each beta."""
     corrective_pair: Int[Tensor, "soft"]
-    """The pairs whose skin has pose correctives."""
+    """The pairs whose skin has pose correctives: the first ones."""
     corrective_dirs: Float[Tensor, "soft 3 207"]
     """Change of v_oj with the pose features, the entries of R_1..R_23 - I."""
     pelvis_template: Float[Tensor, "3"]
@@ -109,15 +109,31 @@ class KeypointLayer:
         if self.corrective_pair.shape[0]:
             eye = torch.eye(3, dtype=rotmat.dtype, device=rotmat.device)[..., None]
             skin = self.corrective_dirs.flatten(0, 1) @ (rotmat[1:] - eye).flatten(0, 2)
-            arms = arms.index_add(0, self.corrective_pair, skin.unflatten(0, (-1, 3)))
-        turned = (world.index_select(0, self.joint) * arms[:, None]).sum(2)
+            soft = self.corrective_pair.shape[0]
+            arms = torch.cat([arms[:soft] + skin.unflatten(0, (-1, 3)), arms[soft:]])
+        turned = (self._by_pair(world) * arms[:, None]).sum(2)
         summed = (self.sums @ turned.flatten(1)).unflatten(1, (3, -1))
         pelvis = torch.addmm(self.pelvis_template[:, None], self.pelvis_shapedirs, betas)
         return PosedKeypoints(self, rotmat, world, summed, pelvis)
 
 
+    def _by_pair(self, world: Float[Tensor, "24 3 3 batch"]) -> Float[Tensor, "pairs 3 3 batch"]:
+        """The orientation of each pair's joint."""
+        if not world.requires_grad:
+            return world.index_select(0, self.joint)
+        # The gradient of a selection is added up row by row; that of a product is a product.
+        chosen = (self.joint[:, None] == torch.arange(24, device=world.device)).to(world)
+        return (chosen @ world.flatten(1)).reshape(len(chosen), *world.shape[1:])
+
+
 def with_sums(**constants: Tensor) -> KeypointLayer:
-    """A layer with the tables that follow from its pairs."""
+    """A layer with the tables that follow from its pairs, those with pose correctives first."""
+    soft = constants["corrective_pair"]
+    hard = torch.ones_like(constants["joint"], dtype=torch.bool).index_fill(0, soft, False).nonzero()[:, 0]
+    order = torch.cat([soft, hard])
+    for name in ("point", "joint", "arm_template", "arm_shapedirs"):
+        constants[name] = constants[name][order]
+    constants["corrective_pair"] = torch.arange(len(soft), device=soft.device)
     point, joint, mass = constants["point"], constants["joint"], constants["mass"]
     shapedirs = constants["arm_shapedirs"]
     part = point[:, None] == torch.arange(mass.shape[0], device=mass.device)
