@@ -85,11 +85,25 @@ def test_no_body_is_judged_good_by_them(spoilt, people, human):
     assert smplify.too_few(spoilt, smplify.SmplifySettings()).tolist() == error.isinf().tolist()
 
 
-def test_sound_keypoints_are_left_as_they_are_but_for_where_missing_ones_lie(people):
-    marks = people.keypoints
+def test_sound_keypoints_are_left_as_they_are_and_missing_ones_where_they_are_stored(people):
+    confidence = people.keypoints.confidence.clone()
+    confidence[:, 27] = 0
+    marks = Keypoints(people.keypoints.xy, confidence)
     kept = smplify.sound(marks)
-    assert torch.equal(kept.confidence, marks.confidence)
-    assert torch.equal(kept.xy[marks.visible], marks.xy[marks.visible])
+    assert torch.equal(kept.confidence, marks.confidence) and torch.equal(kept.xy, marks.xy)
+
+
+def test_the_released_camera_stage_is_still_pulled_to_where_a_missing_shoulder_is_stored(people, human, prior):
+    confidence, xy = people.keypoints.confidence.clone(), people.keypoints.xy.clone()
+    confidence[:, [9, 33]] = 0  # without one of OpenPose's hips the annotated torso is taken
+    elsewhere = xy.clone()
+    elsewhere[:, 33] = 0
+    start = Start(people.rotvec, people.betas, people.camera)
+    one, other = (
+        smplify.fit(human, prior, Keypoints(places, confidence), start, smplify.published(steps=5))
+        for places in (xy, elsewhere)
+    )
+    assert ((one.camera.translation - other.camera.translation).abs().amax(1) > 1e-3).all()
 
 
 def test_a_missing_keypoint_may_lie_anywhere_even_nowhere(people):

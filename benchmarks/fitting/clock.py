@@ -29,12 +29,14 @@ def synchronize(device: torch.device) -> None:
 
 
 def in_turns(calls: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each call, after one that does not count; every round runs all of them once."""
-    for call in calls.values():
-        call()
+    """Median seconds of each call; every round runs all of them, each once uncounted and once against the clock.
+
+    Without the first, a small call after a large one would be charged for the caches and the heap that it finds.
+    """
     seconds = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
+            call()
             seconds[name].append(timed(call, device)[0])
     return {name: statistics.median(values) for name, values in seconds.items()}
 

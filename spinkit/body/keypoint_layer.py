@@ -116,7 +116,6 @@ class KeypointLayer:
         pelvis = torch.addmm(self.pelvis_template[:, None], self.pelvis_shapedirs, betas)
         return PosedKeypoints(self, rotmat, world, summed, pelvis)
 
-
     def _by_pair(self, world: Float[Tensor, "24 3 3 batch"]) -> Float[Tensor, "pairs 3 3 batch"]:
         """The orientation of each pair's joint."""
         if not world.requires_grad:

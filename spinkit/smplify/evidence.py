@@ -21,13 +21,14 @@ FARTHEST = 1e6
 def sound(keypoints: Keypoints) -> Keypoints:
     """The keypoints of people whose numbers make sense; of all others none, so that a fit flags them.
 
-    Those of a person make none where a visible one is not finite or a thousand kilometres off, a confidence is negative
-    or not finite, or all lie in one place. Missing keypoints lie nowhere.
+    Those of a person make none where a visible one is not finite or `FARTHEST` off, a confidence is negative or not
+    finite, or all lie in one place. Missing keypoints stay where they are stored: SPIN's camera stage feels it.
     """
     seen = ~(keypoints.confidence <= LEAST_CONFIDENCE)
-    xy = torch.where(seen[..., None], keypoints.xy, torch.full_like(keypoints.xy, RESOLUTION / 2))
     # Comparisons with NaN are false.
-    places = ((xy - RESOLUTION / 2).abs() < FARTHEST).flatten(-2).all(-1)
+    somewhere = ((keypoints.xy - RESOLUTION / 2).abs() < FARTHEST).all(-1)
+    xy = torch.where(somewhere[..., None], keypoints.xy, torch.full_like(keypoints.xy, RESOLUTION / 2))
+    places = (somewhere | ~seen).all(-1)
     trust = ((keypoints.confidence >= 0) & keypoints.confidence.isfinite()).all(-1)
     span = torch.where(seen[..., None], xy, -torch.inf).amax(-2) - torch.where(seen[..., None], xy, torch.inf).amin(-2)
     fine = (places & trust & (span.amax(-1) >= LEAST_SPAN))[..., None]
