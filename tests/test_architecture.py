@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 HOUSE = ROOT / "spinkit"
 FLOORS = (
-    {"files", "progress"},
-    {"keypoints", "camera", "solvers", "hmr", "metrics", "raster"},
+    {"files", "progress", "storage"},
+    {"shelf", "keypoints", "camera", "solvers", "hmr", "metrics", "raster"},
     {"priors", "crop", "body"},
     {"smplify", "data", "fits", "fit_files"},
     {"people", "spin", "evaluate", "clips"},

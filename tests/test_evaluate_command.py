@@ -1,6 +1,7 @@
 """From a checkpoint and a data set to a row beside the paper's: networks that always say the same, by hand."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from spinkit import body as bodies
-from spinkit import camera, data, evaluate, fits, hmr, job, view
+from spinkit import camera, data, evaluate, fits, hmr, job, shelf, view
 from spinkit.evaluate import command, networks, tables
 from spinkit.spin import checkpoint
 
@@ -213,14 +214,32 @@ def test_what_cannot_be_used_ends_the_command_with_its_reason(run, npz, tmp_path
         evaluate.Request(run, "coco", test, tmp_path)
 
 
-def test_damaged_and_missing_snapshots_are_refused(run):
-    weights = sorted(run.glob("checkpoints/step_*/model.safetensors"))
-    weights[-1].write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"step_00000010.*damaged or of another network"):
+@pytest.mark.parametrize("name", shelf.FILES)
+def test_a_damaged_newest_snapshot_gives_way_to_the_one_before_with_a_warning(run, name):
+    (run / "checkpoints" / "step_00000010" / name).write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match=rf"step_00000010: damaged \({name}.*Instead step_00000002, the one before"):
+        network = evaluate.load_network(run)
+    assert network.name == "mine at step_00000002, small"
+
+
+def test_a_run_without_a_whole_snapshot_is_refused_by_name_with_a_remedy(run):
+    for weights in run.glob("checkpoints/step_*/model.safetensors"):
+        weights.write_bytes(b"nothing")
+    refused = r"none of .*step_00000002, .*step_00000010 is whole\. Bring one back .* or remove .*checkpoints to train"
+    with pytest.warns(UserWarning, match="No snapshot before it is whole"), pytest.raises(ValueError, match=refused):
         evaluate.load_network(run)
-    for path in weights:
-        path.unlink()
+
+
+def test_a_run_without_a_snapshot_is_to_be_trained_first(run):
+    shutil.rmtree(run / "checkpoints")
     with pytest.raises(FileNotFoundError, match="no snapshot; train first"):
+        evaluate.load_network(run)
+
+
+def test_a_run_whose_note_names_another_network_is_refused(run):
+    note = run / "settings.json"
+    note.write_text(note.read_text().replace('"backbone": "small"', '"backbone": "resnet18"'))
+    with pytest.raises(ValueError, match=r"step_00000010/model\.safetensors: damaged or of another network"):
         evaluate.load_network(run)
 
 

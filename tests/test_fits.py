@@ -146,13 +146,6 @@ def test_a_saved_dictionary_is_loaded(tmp_path):
     assert torch.equal(again.rotvec, dictionary.rotvec) and torch.equal(again.updates, dictionary.updates)
 
 
-def test_spins_layout_is_pose_then_shape():
-    layout = made().to_spin()
-    assert layout.shape == (COUNT, 82)
-    np.testing.assert_array_equal(layout[:, :3], poses()[0][:, 0].numpy())
-    np.testing.assert_array_equal(layout[:, 72:], poses()[1].numpy())
-
-
 def test_reading_and_writing_leave_what_was_given_alone():
     rotvec, betas = poses()
     error = torch.full((COUNT,), 50.0)

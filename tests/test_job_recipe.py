@@ -10,10 +10,9 @@ import roma
 import torch
 from PIL import Image
 
-from spinkit import camera, data, fit_files, job, priors, smplify
+from spinkit import camera, data, fit_files, job, priors, shelf, smplify
 from spinkit.job import Sources
 from spinkit.keypoints import Keypoints
-from spinkit.spin import shelf
 
 SIZES = {"first": 4, "second": 3, "third": 9}
 """Samples of each set."""

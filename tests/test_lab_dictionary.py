@@ -15,12 +15,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import explorer as benchmark
 
-from spinkit import evaluate, job, lab
+from spinkit import evaluate, job, lab, storage
 from spinkit.fits import ACCEPTED, REJECTED, Note
 from spinkit.lab import dictionary_data as numbers
 from spinkit.lab.dictionary_data import Ledger, ShapeLimit, Threshold
 from spinkit.lab.dictionary_explorer import Shown
-from spinkit.spin import checkpoint, storage
+from spinkit.spin import checkpoint
 
 PEOPLE = 60
 

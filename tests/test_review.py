@@ -11,10 +11,10 @@ import torch
 import trial
 
 from spinkit import fits as dictionaries
-from spinkit import job, lab, priors, spin
+from spinkit import job, lab, priors, spin, storage
 from spinkit.fits import ACCEPTED, NO_RULING, REJECTED, FitDictionary, Note
 from spinkit.lab.review_desk import BEST, HEADINGS, STORED, Desk, Question
-from spinkit.spin import SpinSettings, World, checkpoint, storage
+from spinkit.spin import SpinSettings, World, checkpoint
 
 NOTE = Note(step=0, reason="for a test")
 LOOP = SpinSettings(batch_size=12, image_size=64)

@@ -2,56 +2,19 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from calling import STAND_IN, call, calls, copied
 
 from spinkit import launch
-
-ROOT = Path(__file__).resolve().parents[1]
-STAND_IN = """#!/bin/sh
-# Real Python for questions, a stand-in for installers and programs.
-case "$1 ${{2:-}}" in
-    "-m venv") [ -z "${{NO_VENV:-}}" ] || {{ echo "ensurepip is not available"; exit 1; }}
-               mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo venv >>calls ;;
-    "-m pip")  echo pip >>calls
-               [ -z "${{OFFLINE:-}}" ] || {{ echo "ERROR: no route to the index"; exit 1; }} ;;
-    "-m "*)    echo "$*" >>calls ;;
-    *)         exec "{python}" "$@" ;;
-esac
-"""
 
 
 @pytest.fixture
 def copy(tmp_path) -> Path:
-    """A folder whose name has a space, with `run`, pyproject.toml and a stand-in Python."""
-    folder = tmp_path / "a copy"
-    folder.mkdir()
-    for name in ("run", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder / name)
-    stand_in = folder / "python stand-in"
-    stand_in.write_text(STAND_IN.format(python=sys.executable))
-    stand_in.chmod(0o755)
-    return folder
-
-
-def call(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    told = {"PYTHON": str(folder / "python stand-in"), "SPINKIT_NO_APT": "1", **environment}
-    return subprocess.run(
-        [str(folder / "run"), *arguments],
-        cwd=folder.parent,  # never the folder itself: run must find its own way
-        env={**os.environ, **told},
-        capture_output=True,
-        text=True,
-    )
-
-
-def calls(folder: Path) -> list[str]:
-    written = folder / "calls"
-    return written.read_text().splitlines() if written.exists() else []
+    """A folder whose name has a space."""
+    return copied(tmp_path / "a copy")
 
 
 def test_without_a_command_it_explains_itself_and_does_nothing(copy):
@@ -114,7 +77,7 @@ def test_without_a_browser_the_widgets_are_left_out_only_where_that_is_allowed(c
 
 
 def test_playwright_is_installed_by_its_own_name_where_it_is_missing(copy):
-    stand_in = copy / "python stand-in"
+    stand_in = copy / STAND_IN
     lacking = 'case "$*" in "-c import playwright") exit 1 ;; *"pip install"*) echo "$@" >>calls ;; esac\n'
     stand_in.write_text(stand_in.read_text().replace("case", lacking + "case", 1))
     assert call(copy, "test-lab", CHROMIUM="true").returncode == 0
@@ -222,7 +185,7 @@ def test_a_benchmark_is_found_by_its_name_whichever_python_made_the_environment(
     (copy / "benchmarks" / "short.py").write_text("import sys; print('measured', *sys.argv[1:])")
     found = copy / "bin"
     found.mkdir()
-    (found / "python3").symlink_to(copy / "python stand-in")
+    (found / "python3").symlink_to(copy / STAND_IN)
     done = call(copy, "bench", "short", "--seeds", "0", PYTHON="", PATH=f"{found}:{os.environ['PATH']}")
     assert done.returncode == 0, done.stderr
     assert "measured --seeds 0" in done.stdout

@@ -1,11 +1,7 @@
 """Nothing that is read is run: no pickle but through restricted readers, no shell, no path out of its folder."""
 
 import ast
-import os
 import re
-import shutil
-import subprocess
-import sys
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -13,6 +9,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from calling import call, copied, words
 
 from spinkit import files, launch
 
@@ -187,38 +184,10 @@ def test_a_parameter_is_a_value_and_is_not_computed(text, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-STAND_IN = """#!/bin/sh
-case "$1 ${{2:-}}" in
-    "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
-    "-m pip")  ;;
-    "-m "*)    for word; do printf '%s\\n' "$word"; done >>words ;;
-    *)         exec "{python}" "$@" ;;
-esac
-"""
-
-
 @pytest.fixture
 def project(tmp_path):
     """A folder with a hostile name, `run`, and a Python that only writes down the words that it is called with."""
-    folder = tmp_path / "a copy; touch pwned $(touch pwned)"
-    folder.mkdir()
-    for name in ("run", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder / name)
-    stand_in = folder / "python stand-in"
-    stand_in.write_text(STAND_IN.format(python=sys.executable))
-    stand_in.chmod(0o755)
-    return folder
-
-
-def call(folder, *arguments):
-    told = {"PYTHON": str(folder / "python stand-in"), "SPINKIT_NO_APT": "1"}
-    command = [str(folder / "run"), *arguments]
-    return subprocess.run(command, cwd=folder.parent, env={**os.environ, **told}, capture_output=True, text=True)
-
-
-def words(folder):
-    written = folder / "words"
-    return written.read_text().splitlines() if written.exists() else []
+    return copied(tmp_path / "a copy; touch pwned $(touch pwned)")
 
 
 @pytest.mark.parametrize("command", ["train", "test", "evaluate"])

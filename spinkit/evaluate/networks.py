@@ -1,14 +1,13 @@
 """A trained network by its path: a checkpoint as SPIN published it, or the folder of a run of ours."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load_file
 
-from spinkit import files, hmr
+from spinkit import files, hmr, shelf
 from spinkit.hmr import HMR, MeanParameters
 
 PUBLISHED_BACKBONE, PUBLISHED_SIZE = "resnet50", 224
@@ -34,14 +33,15 @@ def load_network(path: str | Path, mean: str | Path | None = None) -> Network:
     """Loads a regressor, without running code from its file.
 
     Args:
-        path: a checkpoint in SPIN's layout (ResNet-50, an entry `model`), or a run's folder, whose newest snapshot
-            is taken.
+        path: a checkpoint in SPIN's layout (ResNet-50, an entry `model`), or a run's folder, whose newest whole
+            snapshot is taken; a damaged one is passed over with a warning.
         mean: `smpl_mean_params.npz`, from which the published network starts; needed only where the checkpoint
             does not hold it.
 
     Raises:
         FileNotFoundError: there is neither, or the folder holds no snapshot.
-        ValueError: the weights are damaged or of another network, or the start of the head is not known.
+        ValueError: the weights are damaged or of another network, no snapshot is whole, or the start of the head is
+            not known.
     """
     path = Path(path)
     if not path.exists():
@@ -81,25 +81,20 @@ def _of_run(folder: Path) -> Network:
     if not (backbone in list(hmr.PLANS) and isinstance(size, int) and size > 0 and isinstance(body, str)):
         told = f"backbone {backbone!r}, image_size {size!r} or body {body!r}"
         raise ValueError(f"{note}: {told} is not what a run writes; train again")
-    # A snapshot gets its name when it is whole.
-    snapshots = sorted(folder.glob("checkpoints/step_*/model.safetensors"))
-    if not snapshots:
+    snapshot = shelf.newest_if_any(folder / "checkpoints")
+    if snapshot is None:
         raise FileNotFoundError(f"{folder}/checkpoints: no snapshot; train first: ./run train")
     model = HMR(backbone, _unknown_mean())
-    _fill(model, snapshots[-1])
-    return Network(model, size, f"{folder.name} at {snapshots[-1].parent.name}, {backbone}", body)
+    _fill(model, snapshot / "model.safetensors")
+    return Network(model, size, f"{folder.name} at {snapshot.name}, {backbone}", body)
 
 
 def _fill(model: HMR, weights: Path) -> None:
-    """Load weights of a snapshot that are as they were written."""
+    """Load weights of a whole snapshot, where they are of this network and finite."""
     remedy = f"remove {weights.parent} to take the snapshot before it, or train again"
-    manifest, content = weights.with_name("manifest.json"), weights.read_bytes()
-    # The first snapshots had no checksums.
-    noted = files.read_json(manifest, remedy) if manifest.is_file() else None
     try:
-        whole = noted is None or noted["files"][weights.name] == hashlib.sha256(content).hexdigest()
-        model.load_state_dict(load(content))
-    except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{weights}: damaged or of another network ({error}); {remedy}") from error
-    if not (whole and all(value.isfinite().all() for value in model.state_dict().values())):
-        raise ValueError(f"{weights}: damaged, not as it was written, or not finite; {remedy}")
+    if not all(value.isfinite().all() for value in model.state_dict().values()):
+        raise ValueError(f"{weights}: not finite; {remedy}")

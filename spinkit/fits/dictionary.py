@@ -234,10 +234,6 @@ class FitDictionary:
             fits.ruling, fits.decisions = decided(arrays)
         return fits
 
-    def to_spin(self) -> Float[np.ndarray, "n 82"]:
-        """SPIN's layout: 72 pose numbers, the whole body's orientation first, then 10 betas."""
-        return torch.cat([self.rotvec.flatten(1), self.betas], dim=1).numpy()
-
 
 def load(path: str | Path) -> FitDictionary:
     """Read a dictionary that a run saved.

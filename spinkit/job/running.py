@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spinkit import evaluate, files, hmr, smplify, spin
+from spinkit import evaluate, files, hmr, smplify, spin, storage
 from spinkit import fits as dictionaries
 from spinkit.data import Samples
 from spinkit.fits import FitDictionary
@@ -177,7 +177,7 @@ def _claim(folder: Path, prepared: Prepared) -> None:
     held = _completed(spin.checkpoint.beside(snapshot).settings) if snapshot else {}
     if held not in ({}, settings):
         raise ValueError(f"{snapshot}: of a run of other settings; {_differing(held, settings)}; {remedy}")
-    spin.storage.replace(note, json.dumps(settings, indent=1).encode())
+    storage.replace(note, json.dumps(settings, indent=1).encode())
 
 
 def _completed(held: object) -> object:
@@ -206,10 +206,10 @@ def _write_results(prepared: Prepared, run: Run, folder: Path, seconds: float) -
         # Again, because the folder may have vanished meanwhile: the snapshot made it anew, and nobody the note.
         _claim(folder, prepared)
         np.savez_compressed(fits, **run.fits.arrays())
-        spin.storage.replace(folder / "fits.npz", fits.getvalue())
-        spin.storage.replace(folder / "history.json", json.dumps(run.history).encode())
+        storage.replace(folder / "fits.npz", fits.getvalue())
+        storage.replace(folder / "history.json", json.dumps(run.history).encode())
         # Last: whoever finds a summary finds a finished run.
-        spin.storage.replace(folder / "summary.json", json.dumps(summary(prepared, run, seconds), indent=1).encode())
+        storage.replace(folder / "summary.json", json.dumps(summary(prepared, run, seconds), indent=1).encode())
     except OSError as error:
         raise OSError(
             f"{folder}: results not written ({error}). The newest snapshot is whole; make room and run again."

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from spinkit import fits as dictionaries
-from spinkit import job, priors, smplify, view
+from spinkit import job, priors, smplify, storage, view
 from spinkit.body import Body
 from spinkit.data import Samples
 from spinkit.fits import KINDS, Decisions, FitDictionary, Note
@@ -18,7 +18,7 @@ from spinkit.job import Peek, peek
 from spinkit.keypoints import Keypoints
 from spinkit.lab.fit_panels import projected
 from spinkit.smplify import Fit, Start
-from spinkit.spin import checkpoint, storage
+from spinkit.spin import checkpoint
 from spinkit.view import Judged
 
 STORED, BEST = "where the stored fit is", "mean pose, best of four headings"

@@ -1,6 +1,6 @@
 """The SPIN loop: a network starts the fit, the better fit is kept, and what is kept supervises the network."""
 
-from spinkit.spin import checkpoint, storage
+from spinkit.spin import checkpoint
 from spinkit.spin.settings import MODES, SpinSettings, loop_fit
 from spinkit.spin.step import Outcome, Target, World, loss_weights, losses, start_from, step, supervise
 from spinkit.spin.sweep import both_ways, last_fit, sweep
@@ -29,7 +29,6 @@ __all__ = [
     "start_from",
     "step",
     "step_generator",
-    "storage",
     "supervise",
     "sweep",
     "train",

@@ -19,11 +19,10 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from spinkit import files
+from spinkit import files, shelf
 from spinkit import fits as fit_dictionaries
 from spinkit.fits import FitDictionary
-from spinkit.spin import shelf
-from spinkit.spin.shelf import FORMAT, KEPT, newest
+from spinkit.shelf import FORMAT, KEPT, newest
 
 __all__ = ["FORMAT", "KEPT", "Beside", "beside", "load", "newest", "replace_fits", "save"]
 

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from spinkit import data
+from spinkit import data, shelf
 from spinkit.crop import Change
 from spinkit.data import Samples
 from spinkit.fits import FitDictionary
 from spinkit.progress import progress_bar
-from spinkit.spin import checkpoint, shelf
+from spinkit.spin import checkpoint
 from spinkit.spin.interrupting import noted_interrupts
 from spinkit.spin.packing import pack, unpack
 from spinkit.spin.settings import SpinSettings
@@ -56,12 +56,7 @@ class Run:
         Raises:
             ValueError: no snapshot is whole, or the newest is of another network or of a newer program.
         """
-        snapshot = checkpoint.newest(folder)
-        if snapshot is None and (damaged := shelf.snapshots(folder)):
-            raise ValueError(
-                f"{folder}: none of {', '.join(p.name for p in damaged)} is whole. Bring one back from a copy, or "
-                "remove this folder to train from the start."
-            )
+        snapshot = shelf.newest_if_any(folder)
         if snapshot is None:
             return False
         self.steps_done, self.fits, self.history = checkpoint.load(snapshot, self.model, self.optimizer)

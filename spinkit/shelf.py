@@ -17,8 +17,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from spinkit import files
-from spinkit.spin import storage
+from spinkit import files, storage
 
 FORMAT = 2
 """Raised when an older program could misread a snapshot. Format 1 has no manifest, settings and tally."""
@@ -60,6 +59,21 @@ def newest(folder: Path) -> Path | None:
         # A warning and no print: it is seen where prints are piped away, and a program can make an error of it.
         instead = f"Instead {whole.name}, the one before, is used." if whole else "No snapshot before it is whole."
         warnings.warn(f"{'; '.join(map(str, damaged))}. {instead}", stacklevel=2)
+    return whole
+
+
+def newest_if_any(folder: Path) -> Path | None:
+    """The latest whole snapshot as `newest` finds it; None only where the folder holds no snapshot at all.
+
+    Raises:
+        ValueError: there are snapshots, and none is whole; or the latest one is of a newer program.
+    """
+    whole = newest(folder)
+    if whole is None and (damaged := snapshots(folder)):
+        raise ValueError(
+            f"none of {', '.join(map(str, damaged))} is whole. Bring one back from a copy, or remove {folder} to train "
+            "from the start."
+        )
     return whole
 
 
