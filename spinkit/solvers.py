@@ -4,7 +4,7 @@ A problem knows its residuals and nothing of solvers; a solver knows problems an
 no sample's steps, damping or end depend on its neighbours.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -86,13 +86,14 @@ class LevenbergMarquardt:
     leave the batch, and no hard one keeps them waiting. A sample whose energy or derivative is not finite at its start
     stays there, and is not called converged.
 
-    Source: Levenberg 1944 and Marquardt 1963, who scaled the damping by one and by the diagonal of J'J.
+    Source: Levenberg 1944 and Marquardt 1963, who scaled the damping by one and by the diagonal of J'J. To let the
+    damping follow how well J foresees the gain is Fletcher's idea, 1971.
     """
 
     steps: int = 30
     """At most so many; most samples stop earlier."""
     tolerance: float = 1e-4
-    """A sample stops when an accepted step lowers its energy by less than this share."""
+    """A sample stops when a step lowers its energy by less than this share, or promises no more."""
     damping: float = 1e-2
     """At the start, relative to the diagonal of J'J and `plain`."""
     plain: float = 0.0
@@ -100,6 +101,8 @@ class LevenbergMarquardt:
     hardly see, which the diagonal alone lets run far; its unit is that of J'J."""
     shrink: float = 0.2
     """Factor on the damping after a step that lowered the energy."""
+    leap: float | None = None
+    """Factor instead, where the energy fell nearly as far as J promised; `shrink` where not given."""
     grow: float = 6.0
     """Factor on the damping after a step that did not."""
     floor: float = 1e-3
@@ -121,8 +124,14 @@ class LevenbergMarquardt:
 
 HOPELESS_DAMPING = 1e6
 """Beyond it a step is too short to change anything: the sample is as low as it gets."""
+NEARLY = 0.8
+"""The share of the promised gain from which on J is believed."""
 COMPACT_BELOW = 0.8
 """Reshaping the batch costs more than carrying a few finished samples along, so it waits for this share."""
+
+
+KEPT = tuple(field.name for field in fields(Solution))
+"""What a sample leaves behind when it leaves the batch."""
 
 
 class _Running:
@@ -134,31 +143,41 @@ class _Running:
         batch, device = len(start), start.device
         self.rows = torch.arange(batch, device=device)
         self.damping = torch.full((batch,), settings.damping, dtype=start.dtype, device=device)
-        self.best_unknowns, self.best_energy = start.clone(), self.energy.clone()
         self.iterations = torch.zeros(batch, dtype=torch.int64, device=device)
         self.converged = torch.zeros(batch, dtype=torch.bool, device=device)
+        self.solution = Solution(start.clone(), self.energy.clone(), self.iterations.clone(), self.converged.clone())
         self.active = self.energy.isfinite() & self.gradient.isfinite().all(1)
         self.compact()
 
     def step(self, last: bool) -> None:
-        trial = self.unknowns + self.change()
+        change, promised = self.change()
+        # Not worth a trial, which costs more than the step.
+        self.end(self.active & (promised < self.settings.tolerance * self.energy))
+        change, promised = self.compact(change, promised)
+        if not self.rows.shape[0]:
+            return
+        trial = self.unknowns + change
         if last:
             # Nobody will ask for the derivative where the last step ends.
             found = {"unknowns": trial, "energy": self.problem.residuals(trial).square().sum(1)}
         else:
             found = dict(zip(("energy", "hessian", "gradient"), self.problem.linearize(trial), strict=True))
             found["unknowns"] = trial
-        energy = found["energy"]
-        better = self.active & (energy < self.energy)  # False for NaN, so that it is never accepted.
-        small = self.energy - energy < self.settings.tolerance * self.energy
+        gain = self.energy - found["energy"]
+        better = self.active & (gain > 0)  # False for NaN, so that it is never accepted.
+        small = gain < self.settings.tolerance * self.energy
         done = self.active & torch.where(better, small, self.damping > HOPELESS_DAMPING)
 
+        self.iterations = self.iterations + self.active
         self.accept(better, found)
-        self.damping = self.damping * torch.where(better, self.settings.shrink, self.settings.grow)
-        self.iterations[self.rows] += self.active
-        self.converged[self.rows] |= done
-        self.active = self.active & ~done
+        self.damping = self.damping * self.factor(better, gain > NEARLY * promised)
+        self.end(done)
         self.compact()
+
+    def factor(self, better: Tensor, believed: Tensor) -> Float[Tensor, "running"]:
+        settings = self.settings
+        leap = settings.shrink if settings.leap is None else settings.leap
+        return torch.where(better, torch.where(believed, leap, settings.shrink), settings.grow)
 
     def accept(self, better: Tensor, found: dict[str, Tensor]) -> None:
         """Go on from what was found, where it is better. What was found is nobody else's, and may be written to."""
@@ -171,35 +190,51 @@ class _Running:
         for name, new in found.items():
             setattr(self, name, new.index_copy_(0, rows, getattr(self, name)[rows]) if rows.shape[0] else new)
 
-    def change(self) -> Float[Tensor, "running n"]:
-        """The damped step; zero where the factor failed, which lets the damping grow."""
+    def change(self) -> tuple[Float[Tensor, "running n"], Float[Tensor, "running"]]:
+        """The damped step, and by how much the linearised residuals say that it lowers the energy.
+
+        Zero and infinite where the factor failed, which lets the damping grow.
+        """
         diagonal = self.hessian.diagonal(dim1=1, dim2=2)
         before = diagonal.clone()
-        diagonal += self.damping[:, None] * (diagonal + self.settings.plain) + self.settings.floor
+        damped = self.damping[:, None] * (before + self.settings.plain) + self.settings.floor
+        diagonal += damped
         # The upper factor, because that of the lower one is copied once more.
         factor, failed = torch.linalg.cholesky_ex(self.hessian, upper=True)
         diagonal.copy_(before)
         change = -torch.cholesky_solve(self.gradient[..., None], factor, upper=True)[..., 0]
-        return torch.where((failed == 0)[:, None] & change.isfinite(), change, torch.zeros_like(change))
+        sound = (failed == 0) & change.isfinite().all(1)
+        change = torch.where(sound[:, None], change, torch.zeros_like(change))
+        # |r|^2 - |r + J d|^2, where (J'J + D) d = -J'r.
+        promised = (change * (damped * change - self.gradient)).sum(1)
+        return change, torch.where(sound, promised, torch.inf)
 
-    def compact(self) -> None:
+    def end(self, done: Tensor) -> None:
+        self.converged = self.converged | done
+        self.active = self.active & ~done
+
+    def compact(self, *companions: Tensor) -> list[Tensor]:
         """Let the samples that are done leave the batch, once they are many enough.
 
         Not on a graphics card: to ask how many are left would wait for all that it has been told to do, and samples
         that are done cost it little.
+
+        Args:
+            companions: what else belongs to the samples of the batch; returned for those that stay.
         """
         if self.active.is_cuda or self.active.sum() > COMPACT_BELOW * self.active.shape[0]:
-            return
+            return list(companions)
         self.store()
         index = self.active.nonzero()[:, 0]
         self.problem = self.problem.select(index)
-        for name in ("rows", "unknowns", "energy", "hessian", "gradient", "damping", "active"):
+        for name in (*KEPT, "rows", "hessian", "gradient", "damping", "active"):
             setattr(self, name, getattr(self, name)[index])
+        return [each[index] for each in companions]
 
     def store(self) -> None:
-        self.best_unknowns[self.rows] = self.unknowns
-        self.best_energy[self.rows] = self.energy
+        for name in KEPT:
+            getattr(self.solution, name).index_copy_(0, self.rows, getattr(self, name))
 
     def finish(self) -> Solution:
         self.store()
-        return Solution(self.best_unknowns, self.best_energy, self.iterations, self.converged)
+        return self.solution

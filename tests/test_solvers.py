@@ -147,3 +147,25 @@ def test_no_steps_return_the_start_and_negative_steps_are_refused():
         LevenbergMarquardt(steps=-1)
     with pytest.raises(ValueError, match=r"Adam\.steps must not be negative, got -1"):
         Adam(steps=-1)
+
+
+def test_a_step_that_promises_nothing_worth_having_is_not_tried():
+    problem = Linear.draw()
+    solution = torch.linalg.lstsq(problem.matrix, problem.right[..., None]).solution[..., 0]
+    solution[1] += 1.0
+    found = LevenbergMarquardt(steps=9, tolerance=1e-6)(problem, solution)
+    assert (found.iterations > 0).tolist() == [False, True, False, False, False]
+    assert found.converged.all() and torch.equal(found.unknowns[[0, 2, 3, 4]], solution[[0, 2, 3, 4]])
+
+
+def test_damping_leaps_only_where_the_gain_is_as_promised():
+    problem = Linear.draw()
+    start = torch.full((5, 4), 50.0, dtype=torch.float64)
+    # Of a linear problem every promise is kept, and steps that are damped less get there sooner.
+    slow, fast = (LevenbergMarquardt(steps=40, damping=1e3, shrink=0.5, leap=leap) for leap in (None, 0.05))
+    slow, fast = slow(problem, start), fast(problem, start)
+    assert (fast.iterations < slow.iterations).all() and (fast.energy <= slow.energy * (1 + 1e-3)).all()
+    # In a bent valley they are not kept, and a leap is not taken, however wide it would be.
+    bent, at = VALLEYS.select(torch.tensor([3])), torch.tensor([[-1.5, 2.25]], dtype=torch.float64)
+    kept, wild = (LevenbergMarquardt(steps=2, damping=1e-6, leap=leap)(bent, at) for leap in (None, 1e-9))
+    torch.testing.assert_close(kept.unknowns, wild.unknowns)
