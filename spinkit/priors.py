@@ -26,11 +26,12 @@ left and right elbow (y), left and right knee (x)."""
 
 @dataclass(frozen=True)
 class Mixture:
-    """A mixture of Gaussians over the 69 numbers of the body pose (23 rotation vectors, pelvis left out)."""
+    """A mixture of Gaussians over the k = 69 numbers of the body pose (23 rotation vectors, pelvis left out), or over
+    some of them."""
 
-    means: Float[Tensor, "m 69"]
-    precisions: Float[Tensor, "m 69 69"]
-    roots: Float[Tensor, "m 69 69"]
+    means: Float[Tensor, "m k"]
+    precisions: Float[Tensor, "m k k"]
+    roots: Float[Tensor, "m k k"]
     """L', upper triangular, with precision = L L'."""
     offsets: Float[Tensor, "m"]
     """-log w'_m, positive."""
@@ -114,47 +115,47 @@ def load(path: str | Path | None = None) -> Mixture:
     return prior
 
 
-def charges(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Float[Tensor, "*batch m"]:
+def charges(prior: Mixture, body_pose: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch m"]:
     """The energy of each pose by each component alone; the prior's is the lowest of them."""
-    each = _by_all(prior, body_pose.reshape(-1, 69) - prior.means[:, None])
+    each = _by_all(prior, body_pose.reshape(-1, body_pose.shape[-1]) - prior.means[:, None])
     return (0.5 * each.square().sum(2).T + prior.offsets).reshape(*body_pose.shape[:-1], len(prior.means))
 
 
-def winner(prior: Mixture, body_pose: Float[Tensor, "*batch 69"]) -> Int[Tensor, "*batch"]:
+def winner(prior: Mixture, body_pose: Float[Tensor, "*batch k"]) -> Int[Tensor, "*batch"]:
     """The component that explains each pose best."""
     return charges(prior, body_pose).argmin(-1)
 
 
 def mixture_residual(
-    prior: Mixture, body_pose: Float[Tensor, "*batch 69"], component: Int[Tensor, "*batch"] | None = None
-) -> Float[Tensor, "*batch 70"]:
+    prior: Mixture, body_pose: Float[Tensor, "*batch k"], component: Int[Tensor, "*batch"] | None = None
+) -> Float[Tensor, "*batch k+1"]:
     """Residual of the pose prior; its squared length is P. The gradient flows through one component only.
 
     Args:
         component: of each pose; the winner where not given.
     """
-    each = _by_all(prior, body_pose.reshape(-1, 69) - prior.means[:, None])
+    each = _by_all(prior, body_pose.reshape(-1, body_pose.shape[-1]) - prior.means[:, None])
     if component is None:
         best = (0.5 * each.detach().square().sum(2) + prior.offsets[:, None]).argmin(0)
     else:
         best = component.flatten()
     residual = torch.cat([_picked(each, best) / math.sqrt(2), prior.offsets[best].sqrt()[:, None]], dim=1)
-    return residual.reshape(*body_pose.shape[:-1], 70)
+    return residual.reshape(*body_pose.shape[:-1], residual.shape[1])
 
 
 def whitened(
-    prior: Mixture, away: Float[Tensor, "batch 69"], component: Int[Tensor, "batch"]
-) -> Float[Tensor, "batch 69"]:
+    prior: Mixture, away: Float[Tensor, "batch k"], component: Int[Tensor, "batch"]
+) -> Float[Tensor, "batch k"]:
     """Differences of poses in the metric of a component each: their squared lengths are away' S^-1 away."""
     return _picked(_by_all(prior, away.expand(len(prior.means), *away.shape)), component)
 
 
-def _by_all(prior: Mixture, away: Float[Tensor, "m batch 69"]) -> Float[Tensor, "m batch 69"]:
+def _by_all(prior: Mixture, away: Float[Tensor, "m batch k"]) -> Float[Tensor, "m batch k"]:
     """Differences in the metric of every component: one product, quicker than to gather a matrix for each pose."""
     return torch.bmm(away, prior.roots.mT)
 
 
-def _picked(each: Float[Tensor, "m batch 69"], component: Int[Tensor, "batch"]) -> Float[Tensor, "batch 69"]:
+def _picked(each: Float[Tensor, "m batch k"], component: Int[Tensor, "batch"]) -> Float[Tensor, "batch k"]:
     rows = torch.arange(len(component), device=component.device)
     return each.flatten(0, 1).index_select(0, component * len(component) + rows)
 

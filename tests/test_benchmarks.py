@@ -109,7 +109,7 @@ def test_the_floor_counts_what_moves_a_keypoint():
 
 def test_the_floor_agrees_with_torchs_count_of_the_largest_product():
     points = 20
-    jacobian = torch.rand(1, 2 * points, floor.UNKNOWNS)
+    jacobian = torch.rand(1, 2 * points, 85)
     with FlopCounterMode(display=False) as counter:
         jacobian.mT @ jacobian
     counted = floor.linearisation(floor.Sizes(points, 0, 0, 0))["J'J, J'r"]

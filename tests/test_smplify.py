@@ -11,7 +11,7 @@ import torch
 
 from spinkit import camera, crop, priors, smplify, solvers
 from spinkit.keypoints import Keypoints
-from spinkit.smplify import BODY_UNKNOWNS, BodyStage, CameraStage, SmplifySettings, Start, View
+from spinkit.smplify import BodyStage, CameraStage, SmplifySettings, Start, View
 
 LAST = torch.arange(25, 49)
 
@@ -98,7 +98,7 @@ def without_correctives(stage):
 def standing(unknowns):
     still = torch.zeros_like(unknowns)
     still[:, 0] = math.pi
-    still[:, BODY_UNKNOWNS:] = unknowns[:, BODY_UNKNOWNS:]
+    still[:, 82:] = unknowns[:, 82:]
     return still
 
 

@@ -3,7 +3,8 @@
 Counted are multiplications and additions in float32 that the closed form cannot do without, as if nothing else took
 time: no memory traffic, no calls, and no zero block ever multiplied. `m` keypoints count; a path is a pair of a
 keypoint and a joint that moves it; a pair is one of a keypoint on the skin and a joint which that skin follows. There
-are 85 unknowns, with a camera that moves.
+are n unknowns: 85 with a camera that moves, less three for each joint that is left to the prior. k = n - 16 of them
+turn joints.
 
     one linearisation of the body stage                                     operations
     joints       24 rotations and their derivative, a chain of 23           24 (60 + 54 + 54) + 23 54
@@ -13,10 +14,10 @@ are 85 unknowns, with a camera that moves.
     by rotation  two rows: moment of a lever, onto three axes               path (3 + 2 9 + 2 15)
     by skin      a force on each pair, onto 207 features, onto 69 turns     pair (15 + 3 207 2) + 69 18
     by betas     two rows into each joint's frame, onto 10 betas            path 2 (15 + 10 6)
-    J'J, J'r     symmetric, from 2 m rows                                   (85 86 + 2 85) 2 m
-    prior        8 distances by triangular factors, one gradient            8 69^2 + 2 69^2 + 69^2
+    J'J, J'r     symmetric, from 2 m rows                                   (n (n + 1) + 2 n) 2 m
+    prior        8 distances by triangular factors, one gradient            8 k^2 + 2 k^2 + k^2
     one step
-    Cholesky     and two triangular solutions                               85^3 / 3 + 2 85^2
+    Cholesky     and two triangular solutions                               n^3 / 3 + 2 n^2
 
 The camera stage, with 4 points and 6 unknowns, is counted alike and matters little.
 """
@@ -37,7 +38,7 @@ from spinkit.keypoints import POOL
 from spinkit.smplify import SmplifySettings, Start
 from spinkit.solvers import LevenbergMarquardt
 
-UNKNOWNS, COMPONENTS = 85, 8
+COMPONENTS = 8
 RATE_SIZE = 256
 """Side of the square matrices whose product rate is the machine's: large enough to be limited by arithmetic alone."""
 
@@ -51,6 +52,8 @@ class Sizes:
     """Points on the skin; the others are joints."""
     paths: int
     pairs: int
+    unknowns: int = 85
+    """Of every joint, ten betas and a camera that moves."""
 
 
 def sizes(points: list[int]) -> Sizes:
@@ -74,7 +77,7 @@ def sizes(points: list[int]) -> Sizes:
 
 def linearisation(s: Sizes) -> dict[str, float]:
     """Operations of one linearisation of the body stage, for one sample; see the table above."""
-    n = UNKNOWNS
+    n, k = s.unknowns, s.unknowns - 16
     return {
         "joints": 24 * (60 + 54 + 54) + 23 * 54,
         "arms": s.paths * (3 * 10 * 2 + 15),
@@ -84,13 +87,13 @@ def linearisation(s: Sizes) -> dict[str, float]:
         "by skin": s.pairs * (15 + 3 * 207 * 2) + 69 * 18,
         "by betas": s.paths * 2 * (15 + 10 * 6),
         "J'J, J'r": (n * (n + 1) + 2 * n) * 2 * s.points,
-        "prior": COMPONENTS * 69**2 + 3 * 69**2,
+        "prior": COMPONENTS * k**2 + 3 * k**2,
     }
 
 
-def step() -> float:
+def step(s: Sizes) -> float:
     """Operations of one damped step of the body stage, for one sample."""
-    return UNKNOWNS**3 / 3 + 2 * UNKNOWNS**2
+    return s.unknowns**3 / 3 + 2 * s.unknowns**2
 
 
 def camera_iteration() -> float:
@@ -106,13 +109,20 @@ def iterations_by_stage(world: World, crowd: Crowd, starts: Start, settings: Smp
     return camera, both - camera
 
 
-def product_rates(batch: int, rows: int, device: torch.device, repeats: int) -> dict[str, float]:
+def unknowns(world: World, crowd: Crowd, starts: Start) -> int:
+    """How many a fit of these people searches."""
+    layer, rule = world.body.keypoints_only(), smplify.quick()
+    stage = smplify.body_stage(layer, world.prior, crowd.keypoints, starts.camera, starts, rule)
+    return stage.together(starts.rotvec, starts.betas, starts.camera.translation).shape[1]
+
+
+def product_rates(batch: int, s: Sizes, device: torch.device, repeats: int) -> dict[str, float]:
     """Operations a second of batched float32 products: of large squares, and of J' with J as a fit has them."""
-    jacobian = torch.rand(batch, rows, UNKNOWNS, device=device)
+    jacobian = torch.rand(batch, 2 * s.points, s.unknowns, device=device)
     square = torch.rand(batch, RATE_SIZE, RATE_SIZE, device=device)
     calls: dict[str, Callable[[], Tensor]] = {"squares": lambda: square @ square, "J'J": lambda: jacobian.mT @ jacobian}
     seconds = in_turns(calls, repeats, device)
-    work = {"squares": 2 * batch * RATE_SIZE**3, "J'J": 2 * batch * rows * UNKNOWNS**2}
+    work = {"squares": 2 * batch * RATE_SIZE**3, "J'J": 4 * batch * s.points * s.unknowns**2}
     return {name: work[name] / spent for name, spent in seconds.items()}
 
 
@@ -123,17 +133,17 @@ def measure(world: World, crowd: Crowd, starts: Start, batch: int, repeats: int)
     derivative; the mean over all people is taken for each.
     """
     used = (smplify.counted(crowd.keypoints) > 0).any(dim=0).nonzero()[:, 0].tolist()
-    counted = sizes(used)
+    counted = replace(sizes(used), unknowns=unknowns(world, crowd, starts))
     camera, body = iterations_by_stage(world, crowd, starts, smplify.quick())
     camera_steps, body_steps = camera.double().mean().item(), body.double().mean().item()
     parts = linearisation(counted)
     one = sum(parts.values())
-    sample = (one + step()) * body_steps + camera_iteration() * camera_steps
-    rates = product_rates(batch, 2 * counted.points, world.device, repeats)
+    sample = (one + step(counted)) * body_steps + camera_iteration() * camera_steps
+    rates = product_rates(batch, counted, world.device, repeats)
     return {
         "sizes": vars(counted),
-        "operations": {**parts, "Cholesky and solutions": step()},
-        "operations_per_iteration": one + step(),
+        "operations": {**parts, "Cholesky and solutions": step(counted)},
+        "operations_per_iteration": one + step(counted),
         "camera_iterations": camera_steps,
         "body_iterations": body_steps,
         "operations_per_batch": batch * sample,

@@ -23,6 +23,9 @@ from torch import Tensor
 from spinkit.body import chain
 from spinkit.body.rotations import cross, product
 
+FELT = 1e-4
+"""Metres for one entry of a rotation matrix: pose correctives that move no keypoint farther are not felt by it."""
+
 
 @dataclass(frozen=True)
 class KeypointLayer:
@@ -88,6 +91,13 @@ class KeypointLayer:
         table[self.point[:, None, None], torch.arange(r, device=device)[:, None], column] = by_pair
         return table.flatten()
 
+    def unfelt(self) -> tuple[int, ...]:
+        """The joints that may turn as they like: no keypoint moves with them, nor, beyond `FELT`, does its skin."""
+        moved = torch.zeros(24, dtype=torch.bool).index_fill(0, self.joint.cpu(), True)
+        change = self.corrective_dirs.abs().amax((0, 1)) if len(self.corrective_dirs) else torch.zeros(207)
+        moved[1:] |= change.cpu().unflatten(0, (23, 9)).amax(1) > FELT
+        return tuple((~moved).nonzero()[:, 0].tolist())
+
     def to(self, *args: torch.device | torch.dtype | str) -> "KeypointLayer":
         """The same layer on another device or in another floating dtype."""
         moved = {}
@@ -109,8 +119,7 @@ class KeypointLayer:
         if self.corrective_pair.shape[0]:
             eye = torch.eye(3, dtype=rotmat.dtype, device=rotmat.device)[..., None]
             skin = self.corrective_dirs.flatten(0, 1) @ (rotmat[1:] - eye).flatten(0, 2)
-            soft = self.corrective_pair.shape[0]
-            arms = torch.cat([arms[:soft] + skin.unflatten(0, (-1, 3)), arms[soft:]])
+            arms[: self.corrective_pair.shape[0]] += skin.unflatten(0, (-1, 3))
         turned = (self._by_pair(world) * arms[:, None]).sum(2)
         summed = (self.sums @ turned.flatten(1)).unflatten(1, (3, -1))
         pelvis = torch.addmm(self.pelvis_template[:, None], self.pelvis_shapedirs, betas)

@@ -85,6 +85,7 @@ def trace_fit(
 class _Asked:
     """A solver's question: what would these unknowns cost?"""
 
+    problem: Problem
     unknowns: Float[Tensor, "1 n"]
     energy: Float[Tensor, "1"]
     seconds: float
@@ -128,7 +129,7 @@ class _Watched:
     def _note(self, unknowns: Tensor, energy: Tensor, linear: bool) -> None:
         if len(unknowns):
             at = time.process_time() - self.begun
-            self.asked.append(_Asked(unknowns.detach().clone(), energy.detach().clone(), at, linear))
+            self.asked.append(_Asked(self.problem, unknowns.detach().clone(), energy.detach().clone(), at, linear))
 
 
 def _path(asked: list[_Asked]) -> list[_Asked]:
@@ -176,10 +177,10 @@ class _Film:
         return Start(rotvec, self.start.betas, replace(self.start.camera, translation=unknowns[:, 3:]))
 
     def _bent(self, asked: _Asked, found: Fit) -> Start:
-        rotvec, betas, moved = asked.unknowns.split([72, 10, asked.unknowns.shape[1] - 82], dim=1)
+        rotvec, betas, moved = asked.problem.apart(asked.unknowns)
         # A camera that stands still in the body stage stands where the fit says.
         translation = moved if self.settings.camera_moves else found.camera.translation
-        return Start(rotvec.unflatten(1, (24, 3)), betas, replace(self.start.camera, translation=translation))
+        return Start(rotvec, betas, replace(self.start.camera, translation=translation))
 
     def _energy(self, rotvec: Tensor, betas: Tensor, camera: Camera, turned: int) -> dict[str, Tensor]:
         each = torch.zeros(len(rotvec), dtype=torch.int64, device=rotvec.device)
@@ -188,9 +189,7 @@ class _Film:
         held = replace(camera, translation=anchor)
         layer = self.body.keypoints_only()
         stage = smplify.body_stage(layer, self.prior, self.keypoints[each], held, self.start[each], self.settings)
-        unknowns = torch.cat([rotvec.flatten(1), betas], dim=1)
-        if self.settings.camera_moves:
-            unknowns = torch.cat([unknowns, camera.translation], dim=1)
+        unknowns = stage.together(rotvec, betas, camera.translation)
         return {name: term.square().sum(dim=1) for name, term in stage.terms(unknowns).items()}
 
 

@@ -9,14 +9,14 @@ Source: Bogo et al. 2016; the two stages and weights as in Kolotouros et al. 201
 """
 
 from spinkit.smplify.evidence import counted, sound, too_few
-from spinkit.smplify.fit import Fit, Start, body_stage, distance_from_start, errors, fit, judge
+from spinkit.smplify.fit import Fit, Start, body_stage, fit
 from spinkit.smplify.initial import HEADINGS, covering_translation, heading_starts, initial_fits
-from spinkit.smplify.objective import BODY_UNKNOWNS, BodyStage, CameraStage, View, robust
+from spinkit.smplify.judging import distance_from_start, errors, judge
+from spinkit.smplify.objective import BodyStage, CameraStage, View, robust
 from spinkit.smplify.settings import IGNORED, SmplifySettings, initial, published, quick
 from spinkit.smplify.uncertainty import Deviation, deviation
 
 __all__ = [
-    "BODY_UNKNOWNS",
     "HEADINGS",
     "IGNORED",
     "BodyStage",

@@ -51,4 +51,9 @@ def _counts(device: torch.device) -> Bool[Tensor, "49"]:
 
 def too_few(keypoints: Keypoints, settings: SmplifySettings) -> Bool[Tensor, "*batch"]:
     """Samples with too few keypoints to fit a body to, or with `sound` reasons to doubt them all."""
-    return (counted(sound(keypoints)) > 0).sum(-1) < settings.min_keypoints
+    return scarce(sound(keypoints), settings)
+
+
+def scarce(keypoints: Keypoints, settings: SmplifySettings) -> Bool[Tensor, "*batch"]:
+    """`too_few`, of keypoints that are `sound`."""
+    return (counted(keypoints) > 0).sum(-1) < settings.min_keypoints

@@ -1,22 +1,21 @@
-"""The two stages, from a start to a fit, and the judge that compares fits."""
+"""The two stages, from a start to a fit."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
-import roma
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from spinkit import camera as cameras
 from spinkit import priors
 from spinkit.body import Body, KeypointLayer, rotation_and_jacobian
 from spinkit.camera import Camera
-from spinkit.keypoints import ANNOTATED, Keypoints
+from spinkit.keypoints import Keypoints
 from spinkit.priors import Mixture
-from spinkit.smplify.evidence import counted, sound
-from spinkit.smplify.objective import BODY_UNKNOWNS, BodyStage, CameraStage, View, robust
+from spinkit.smplify.evidence import counted, scarce, sound
+from spinkit.smplify.hidden import by_feet, left_to_prior, searched
+from spinkit.smplify.judging import mean_error, points_of, robust_translation
+from spinkit.smplify.objective import BodyStage, CameraStage, View
 from spinkit.smplify.settings import TORSO, TORSO_ANNOTATED, SmplifySettings
 from spinkit.solvers import LevenbergMarquardt, Solution
 
@@ -118,9 +117,10 @@ def fit(
     """
     settings, keypoints = settings or SmplifySettings(), sound(keypoints)
     layer = body.keypoints_only()
-    chunks = range(0, max(1, len(start.rotvec)), settings.chunk)
-    parts = [slice(i, i + settings.chunk) for i in chunks]
-    return Fit.cat([_fit_chunk(layer, prior, keypoints[part], start[part], settings) for part in parts])
+    groups = by_feet(layer, keypoints)
+    parts = [rows[i : i + settings.chunk] for rows in groups for i in range(0, max(1, len(rows)), settings.chunk)]
+    found = Fit.cat([_fit_chunk(layer, prior, keypoints[part], start[part], settings) for part in parts])
+    return found if len(groups) == 1 else found[torch.cat(groups).argsort()]
 
 
 def _fit_chunk(
@@ -129,15 +129,13 @@ def _fit_chunk(
     turned = _camera_stage(layer, keypoints, start, settings)
     camera = Camera(turned.unknowns[:, 3:], start.camera.focal, start.camera.center)
     rotvec = torch.cat([turned.unknowns[:, None, :3], start.rotvec[:, 1:]], dim=1)
-    unknowns = torch.cat([rotvec.flatten(1), start.betas], dim=1)
-    if settings.camera_moves:
-        unknowns = torch.cat([unknowns, camera.translation], dim=1)
     stage = body_stage(layer, prior, keypoints, camera, start, settings)
-    solved = _against_rivals(stage, settings.body_solver(stage, unknowns))
-    return _record(stage, solved, turned, start, _too_few(keypoints, settings))
+    begun = stage.together(rotvec, start.betas, camera.translation)
+    solved = _against_rivals(stage, settings.body_solver(stage, begun))
+    return _record(stage, solved, turned, start, scarce(keypoints, settings))
 
 
-RIVAL_SOLVER = LevenbergMarquardt(steps=5, damping=0.1, shrink=0.4, plain=3000.0)
+RIVAL_SOLVER = LevenbergMarquardt(steps=2, damping=0.1, shrink=0.4, plain=3000.0)
 """From the end of one valley into the next; it is near."""
 
 
@@ -146,19 +144,19 @@ def _against_rivals(stage: BodyStage, solved: Solution) -> Solution:
     gap = stage.settings.rival_gap
     if not gap or len(stage.prior.means) < 2:
         return solved
-    charge = stage.settings.pose_weight**2 * priors.charges(stage.prior, solved.unknowns[:, 3:72])
+    charge = stage.settings.pose_weight**2 * priors.charges(stage.prior, solved.unknowns[:, 3 : stage.turning])
     lowest, component = charge.topk(2, dim=1, largest=False)
     rows = (lowest[:, 1] - lowest[:, 0] < gap).nonzero()[:, 0]
     if not len(rows):
         return solved
     some = stage.select(rows)
     tried = RIVAL_SOLVER(replace(some, component=component[rows, 1]), solved.unknowns[rows])
-    energy = some.residuals(tried.unknowns).square().sum(1)
-    better = energy < solved.energy[rows]
+    # Held to a component, a sample may cost more than it has to, and never less.
+    better = tried.energy < solved.energy[rows]
     won = rows[better]
     return Solution(
         unknowns=solved.unknowns.index_copy(0, won, tried.unknowns[better]),
-        energy=solved.energy.index_copy(0, won, energy[better]),
+        energy=solved.energy.index_copy(0, won, tried.energy[better]),
         iterations=solved.iterations.index_add(0, rows, tried.iterations),
         converged=solved.converged,
     )
@@ -166,37 +164,25 @@ def _against_rivals(stage: BodyStage, solved: Solution) -> Solution:
 
 def _record(stage: BodyStage, solved: Solution, turned: Solution, start: Start, few: Tensor) -> Fit:
     settings = stage.settings
-    translation = solved.unknowns[:, BODY_UNKNOWNS:] if settings.camera_moves else stage.translation
-    finite = solved.unknowns.isfinite().all(1) & solved.energy.isfinite() & (translation[:, 2] > 0)
-    usable = finite & ~few
-    begun = torch.cat([start.rotvec.flatten(1), start.betas], dim=1)
-    if settings.camera_moves:
-        begun = torch.cat([begun, start.camera.translation], dim=1)
-    unknowns = torch.where(usable[:, None], solved.unknowns, begun)
-    translation = torch.where(usable[:, None], translation, start.camera.translation)
+    body = stage.apart(solved.unknowns)
+    finite = solved.unknowns.isfinite().all(1) & solved.energy.isfinite() & start.rotvec.isfinite().all((1, 2))
+    usable = finite & (body[2][:, 2] > 0) & ~few
+    begun = (start.rotvec, start.betas, start.camera.translation)
+    rotvec, betas, translation = (
+        torch.where(usable.view(-1, *[1] * (one.dim() - 1)), one, other) for one, other in zip(body, begun, strict=True)
+    )
+    unknowns = stage.together(rotvec, betas, translation)
     terms = {name: term.square() for name, term in stage.terms(unknowns).items()}
-    error = _mean_error(terms["keypoints"].unflatten(1, (-1, 2)).sum(-1), stage.view.weight, settings)
+    error = mean_error(terms["keypoints"].unflatten(1, (-1, 2)).sum(-1), stage.view.weight, settings)
     return Fit(
-        rotvec=unknowns[:, :72].unflatten(1, (24, 3)),
-        betas=unknowns[:, 72:BODY_UNKNOWNS],
+        rotvec=rotvec,
+        betas=betas,
         camera=Camera(translation, start.camera.focal, start.camera.center),
         energy={name: term.sum(1) for name, term in terms.items()},
         error=torch.where(usable, error, torch.full_like(error, torch.inf)),
         iterations=turned.iterations + solved.iterations,
         usable=usable,
     )
-
-
-def _too_few(keypoints: Keypoints, settings: SmplifySettings) -> Tensor:
-    """`too_few`, of keypoints that are `sound`."""
-    return (counted(keypoints) > 0).sum(1) < settings.min_keypoints
-
-
-def _mean_error(square: Tensor, weight: Tensor, settings: SmplifySettings) -> Tensor:
-    """Mean over the keypoints that count, from squared robust errors per keypoint."""
-    if settings.absent_as_zero:
-        return square.sum(1) / 49
-    return square.sum(1) / (weight > 0).sum(1).clamp(min=1)
 
 
 def _camera_stage(layer: KeypointLayer, keypoints: Keypoints, start: Start, settings: SmplifySettings) -> Solution:
@@ -223,8 +209,8 @@ def _camera_stage(layer: KeypointLayer, keypoints: Keypoints, start: Start, sett
 
 def _best_camera(layer: KeypointLayer, keypoints: Keypoints, start: Start, settings: SmplifySettings) -> Solution:
     """The start as it is, under the camera that suits it best: what is left of the camera stage without a solver."""
-    points = _points(layer, start.rotvec, start.betas)
-    translation = _robust_translation(points, keypoints, start.camera, settings)
+    points = points_of(layer, start.rotvec, start.betas)
+    translation = robust_translation(points, keypoints, start.camera, settings)
     translation = torch.where(translation[:, 2:] > 0, translation, start.camera.translation)
     none = torch.zeros(len(points), dtype=torch.int64, device=points.device)
     unknowns = torch.cat([start.rotvec[:, 0], translation], dim=1)
@@ -266,7 +252,9 @@ def body_stage(
     confidence = counted(keypoints)
     # Keypoints that nobody in the batch has cost time and change nothing.
     used = (confidence > 0).any(0).nonzero()[:, 0]
-    pose = start.rotvec.flatten(1)
+    hidden = left_to_prior(layer, prior, keypoints, settings)
+    prior = prior if hidden is None else hidden.prior
+    pose = searched(start.rotvec, hidden)
     return BodyStage(
         layer=some_keypoints(layer, tuple(used.tolist())),
         prior=prior,
@@ -275,74 +263,5 @@ def body_stage(
         start=pose,
         near=priors.winner(prior, pose[:, 3:]),
         settings=settings,
+        hidden=hidden,
     )
-
-
-@torch.no_grad()
-def judge(
-    body: Body,
-    keypoints: Keypoints,
-    rotvec: Float[Tensor, "batch 24 3"],
-    betas: Float[Tensor, "batch 10"],
-    settings: SmplifySettings | None = None,
-) -> tuple[Camera, Float[Tensor, "batch"]]:
-    """The reprojection error of given bodies, each under the camera that suits it best.
-
-    Two fits of one sample are compared fairly only if they are judged alike. The released code gives the stored one
-    a least-squares camera and the new one the camera stage's; here both get a camera by robust least squares.
-
-    Returns:
-        The cameras, and px^2 a sample: the mean robust error of the keypoints that count. Infinite where keypoints
-        are too few, or the body would have to stand behind the camera.
-    """
-    points = _points(body.keypoints_only(), rotvec, betas)
-    return _judged(points, sound(keypoints), settings or SmplifySettings())
-
-
-@torch.no_grad()
-def errors(
-    body: Body,
-    keypoints: Keypoints,
-    rotvec: Float[Tensor, "batch 24 3"],
-    betas: Float[Tensor, "batch 10"],
-    settings: Sequence[SmplifySettings],
-) -> list[Float[Tensor, "batch"]]:
-    """The errors by `judge` under several settings, for bodies that are posed once."""
-    points, keypoints = _points(body.keypoints_only(), rotvec, betas), sound(keypoints)
-    return [_judged(points, keypoints, each)[1] for each in settings]
-
-
-def _judged(points: Tensor, keypoints: Keypoints, settings: SmplifySettings) -> tuple[Camera, Tensor]:
-    camera = cameras.crop_camera(points.new_zeros(points.shape[0], 3))
-    camera = cameras.crop_camera(_robust_translation(points, keypoints, camera, settings))
-    weight = counted(keypoints)
-    pixels = cameras.project(camera, points) - keypoints.xy
-    square = (weight[..., None] * robust(pixels, settings.robust_scale)).square().sum(-1)
-    error = _mean_error(square, weight, settings)
-    bad = _too_few(keypoints, settings) | (camera.translation[:, 2] <= 0) | ~error.isfinite()
-    return camera, torch.where(bad, torch.full_like(error, torch.inf), error)
-
-
-def _points(layer: KeypointLayer, rotvec: Tensor, betas: Tensor) -> Float[Tensor, "batch 49 3"]:
-    rotmat, _ = rotation_and_jacobian(rotvec.permute(1, 2, 0))
-    return layer.posed(rotmat, betas.T).positions()
-
-
-def _robust_translation(
-    points: Tensor, keypoints: Keypoints, camera: Camera, settings: SmplifySettings
-) -> Float[Tensor, "batch 3"]:
-    """The translation under which points fall best on keypoints; outliers are let go of in rounds."""
-    # Hips are where they are for the camera, though bodies are not fitted to them.
-    weight = counted(keypoints)
-    trust = torch.cat([weight[:, : ANNOTATED.start], keypoints.confidence[:, ANNOTATED]], dim=1).square()
-    return cameras.solve_translation_robustly(points, keypoints.xy, trust, settings.robust_scale, camera)
-
-
-def distance_from_start(
-    prior: Mixture, start: Float[Tensor, "batch 24 3"], rotvec: Float[Tensor, "batch 24 3"], settings: SmplifySettings
-) -> Float[Tensor, "batch"]:
-    """What the objective charges poses for leaving their start: px^2, as weighed, summed over joints."""
-    turn = roma.rotvec_geodesic_distance(rotvec[:, 0], start[:, 0])
-    pose, begun = rotvec[:, 1:].flatten(1), start[:, 1:].flatten(1)
-    away = priors.whitened(prior, pose - begun, priors.winner(prior, begun))
-    return settings.turn_weight**2 * turn.square() + 0.5 * settings.start_weight**2 * away.square().sum(1)

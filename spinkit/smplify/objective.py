@@ -12,7 +12,7 @@ its start (index 0), and a camera that moves with the body, are ours, and off un
 
 import math
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +21,9 @@ from torch import Tensor
 from spinkit import priors
 from spinkit.body import KeypointLayer, cross, product, rotation_and_jacobian
 from spinkit.priors import Mixture
+from spinkit.smplify.hidden import Hidden, searched
 from spinkit.smplify.settings import SmplifySettings
+from spinkit.smplify.tables import Tables, tables
 
 
 def robust(error: Float[Tensor, "*batch"], scale: float) -> Float[Tensor, "*batch"]:
@@ -143,25 +145,28 @@ class CameraStage:
         return torch.cat([self.turn, nowhere, self.depth[:, None]], dim=1)
 
 
-BODY_UNKNOWNS = 82
-"""24 rotation vectors and 10 betas."""
-
-
 @dataclass(frozen=True)
 class BodyStage:
-    """Unknowns: 24 rotation vectors, then 10 betas; then the camera's translation, where it moves with the body."""
+    """Unknowns: the rotation vectors, then 10 betas; then the camera's translation, where it moves with the body.
+
+    All 24 rotation vectors, or those of the whole body and of the joints that are not hidden.
+    """
 
     layer: KeypointLayer
     prior: Mixture
+    """Of the body pose as far as it is unknown."""
     view: View
     """Of the keypoints that the layer gives; the weight is the confidence, which the energy sees squared."""
     translation: Float[Tensor, "batch 3"]
     """Of the camera: where it stands, or where it starts from."""
-    start: Float[Tensor, "batch 72"]
-    """The pose at the start, to which `start_weight` and `turn_weight` tie the fit."""
+    start: Float[Tensor, "batch t"]
+    """The rotation vectors at the start, those that are unknown, to which `start_weight` and `turn_weight` tie the
+    fit."""
     near: Int[Tensor, "batch"]
     """The prior's component that the start belongs to, in whose metric it is near or far."""
     settings: SmplifySettings
+    hidden: Hidden | None = None
+    """The joints that are left to the prior; None where all are unknown."""
     component: Int[Tensor, "batch"] | None = None
     """The prior's component that each sample is held to; None for whichever explains the pose best."""
 
@@ -170,22 +175,59 @@ class BodyStage:
         chosen = {name: getattr(self, name)[rows] for name in per_sample if getattr(self, name) is not None}
         return replace(self, view=self.view.select(rows), **chosen)
 
+    @property
+    def turning(self) -> int:
+        """How many of the unknowns turn the body and its joints: the first ones."""
+        return 3 + self.prior.means.shape[1]
+
+    def together(
+        self,
+        rotvec: Float[Tensor, "batch 24 3"],
+        betas: Float[Tensor, "batch 10"],
+        translation: Float[Tensor, "batch 3"],
+    ) -> Float[Tensor, "batch n"]:
+        """A body and a camera as unknowns."""
+        parts = [searched(rotvec, self.hidden), betas]
+        return torch.cat([*parts, translation] if self.settings.camera_moves else parts, dim=1)
+
+    def apart(
+        self, unknowns: Float[Tensor, "batch n"]
+    ) -> tuple[Float[Tensor, "batch 24 3"], Float[Tensor, "batch 10"], Float[Tensor, "batch 3"]]:
+        """The body and the camera that unknowns stand for, with hidden joints where the prior expects them."""
+        first, betas, moved = self._split(unknowns)
+        if self.hidden is not None:
+            pose = self.hidden.complete(first[:, 3:], self.component)
+            first = torch.cat([first[:, :3], pose], dim=1)
+        return first.unflatten(1, (24, 3)), betas, moved if self.settings.camera_moves else self.translation
+
+    def _split(self, unknowns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotations, betas, and the camera where it moves."""
+        return unknowns.tensor_split((self.turning, self.turning + 10), dim=1)
+
+    def _rotvec(self, first: Float[Tensor, "t batch"]) -> Float[Tensor, "24 3 batch"]:
+        """The rotation vectors, with zeros for hidden joints: keypoints do not care."""
+        if self.hidden is not None:
+            spread = self._tables().spread
+            first = torch.cat([first, torch.zeros_like(first[:1])]).index_select(0, spread)
+        return first.unflatten(0, (24, 3))
+
     def terms(self, unknowns: Float[Tensor, "batch n"]) -> dict[str, Float[Tensor, "batch m"]]:
         """The residuals by name; `start` and `depth` only where the settings have them."""
         s = self.settings
-        rotvec, betas = unknowns[:, :72].unflatten(1, (24, 3)), unknowns[:, 72:BODY_UNKNOWNS]
-        translation = unknowns[:, BODY_UNKNOWNS:] if s.camera_moves else self.translation
-        rotmat, _ = rotation_and_jacobian(rotvec.permute(1, 2, 0))
+        first, betas, moved = self._split(unknowns)
+        translation = moved if s.camera_moves else self.translation
+        rotvec = self._rotvec(first.T)
+        rotmat, _ = rotation_and_jacobian(rotvec)
         points = self.layer.posed(rotmat, betas.T).positions() + translation[:, None]
         pixels = self.view.weight[..., None] * robust(self.view.error(points), s.robust_scale)
         found = {
             "keypoints": pixels.flatten(1),
-            "pose": s.pose_weight * priors.mixture_residual(self.prior, unknowns[:, 3:72], self.component),
-            "bending": s.bending_weight * priors.bending_residual(rotvec),
+            "pose": s.pose_weight * priors.mixture_residual(self.prior, first[:, 3:], self.component),
+            "bending": s.bending_weight * priors.bending_residual(rotvec.permute(2, 0, 1)),
             "shape": s.shape_weight * priors.shape_residual(betas),
         }
         if s.start_weight or s.turn_weight:
-            away = unknowns[:, :72] - self.start
+            away = first - self.start
             whitened = priors.whitened(self.prior, away[:, 3:], self.near) / math.sqrt(2)
             found["start"] = torch.cat([s.turn_weight * away[:, :3], s.start_weight * whitened], dim=1)
         if s.camera_moves:
@@ -201,40 +243,43 @@ class BodyStage:
         J leaves out how pose correctives change, which would double its cost and hardly turn a step. J'r has all, so
         that a fit ends where the objective is lowest and not nearby.
         """
-        known, n = self._tables(), unknowns.shape[1]
+        known, n, turning = self._tables(), unknowns.shape[1], self.turning
         jacobian, pull = self._keypoints(unknowns, known)
         energy, gradient, row = self._quadratics(unknowns, known)
         # The residual is J's last column, so that one product gives J'J, J'r and r'r.
         whole = torch.baddbmm(known.quadratic.index_select(0, row), jacobian.mT, jacobian)
         hessian = whole[:, :n, :n]
         gradient = gradient + whole[:, n, :n]
-        gradient[:, 3:72] += pull
+        gradient[:, 3:turning] += pull
         return energy + whole[:, n, n] + self._add_bending(unknowns, hessian, gradient, known), hessian, gradient
 
-    def _tables(self) -> "Tables":
+    def _tables(self) -> Tables:
         s = self.settings
         weights = (s.pose_weight, s.start_weight, s.turn_weight, s.shape_weight, s.depth_weight)
-        return tables(self.layer, self.prior, s.camera_moves, weights)
+        return tables(self.layer, self.prior, self.hidden, s.camera_moves, weights)
 
-    def _keypoints(self, unknowns: Tensor, known: "Tables") -> tuple[Tensor, Tensor]:
+    def _keypoints(self, unknowns: Tensor, known: Tables) -> tuple[Tensor, Tensor]:
         """The keypoints' J with their residual as its last column, and the correctives' share of their J'r."""
         columns = unknowns.T.contiguous()
-        rotmat, turning = rotation_and_jacobian(columns[:72].unflatten(0, (24, 3)))
-        posed = self.layer.posed(rotmat, columns[72:BODY_UNKNOWNS])
+        first, betas, moved = columns.tensor_split((self.turning, self.turning + 10))
+        rotmat, turning = rotation_and_jacobian(self._rotvec(first))
+        posed = self.layer.posed(rotmat, betas)
         moves = self.settings.camera_moves
-        points = posed.places() + (columns[BODY_UNKNOWNS:] if moves else self.translation.T)
+        points = posed.places() + (moved if moves else self.translation.T)
         residual, rows = self.view.bent(points, self.settings.robust_scale)
         more = torch.cat([rows, residual[:, :, None]], dim=2) if moves else residual[:, :, None]
         zeros = columns.new_zeros(1, unknowns.shape[0])
         stacked = torch.cat([*posed.columns(turning, rows), more.flatten(0, 2), zeros])
         dense = stacked.index_select(0, known.arrangement).T.contiguous()
         pull = posed.corrective_pull(turning, (residual[:, :, None] * rows).sum(1))
+        if self.hidden is not None:
+            pull = pull.index_select(0, self.hidden.seen - 3)
         return dense.reshape(unknowns.shape[0], 2 * points.shape[0], unknowns.shape[1] + 1), pull.T
 
-    def _quadratics(self, unknowns: Tensor, known: "Tables") -> tuple[Tensor, Tensor, Tensor]:
+    def _quadratics(self, unknowns: Tensor, known: Tables) -> tuple[Tensor, Tensor, Tensor]:
         """Energy and J'r of all terms whose J'J is known beforehand, and which of the tables' J'J it is."""
         s, prior, batch = self.settings, self.prior, unknowns.shape[0]
-        pose, rows = unknowns[:, 3:72], torch.arange(batch, device=unknowns.device)
+        pose, rows = unknowns[:, 3 : self.turning], torch.arange(batch, device=unknowns.device)
         away = pose - prior.means[:, None]
         if s.start_weight:
             left = (pose - self.start[:, 3:]).expand_as(away)
@@ -245,69 +290,30 @@ class BodyStage:
         best = self.component
         if best is None:
             best = (charges[:, :batch] + prior.offsets[:, None]).argmin(0)
-        begun = torch.cat([self.start[:, :3], unknowns.new_zeros(batch, 79), self.translation], dim=1)
-        off = unknowns - begun[:, : unknowns.shape[1]]
+        off = unknowns - self._begun
         gradient = known.diagonal * off
         energy = (gradient * off).sum(1)
         each, width = s.pose_weight**2, away.shape[1]
         place = best * width + rows
-        gradient[:, 3:72] += each * pulls.flatten(0, 1).index_select(0, place)
+        gradient[:, 3 : self.turning] += each * pulls.flatten(0, 1).index_select(0, place)
         energy += each * (charges.flatten().index_select(0, place) + prior.offsets.index_select(0, best))
         if not s.start_weight:
             return energy, gradient, best
         each, place = s.start_weight**2, self.near * width + batch + rows
-        gradient[:, 3:72] += each * pulls.flatten(0, 1).index_select(0, place)
+        gradient[:, 3 : self.turning] += each * pulls.flatten(0, 1).index_select(0, place)
         energy += each * charges.flatten().index_select(0, place)
         return energy, gradient, self.near * len(prior.means) + best
 
-    def _add_bending(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor, known: "Tables") -> Tensor:
+    @cached_property
+    def _begun(self) -> Float[Tensor, "batch n"]:
+        """Where unknowns began that are held to a number; shapes to that of the mean body."""
+        still = self.start.new_zeros(self.start.shape[0], self.turning + 7)
+        camera = self.translation if self.settings.camera_moves else self.translation[:, :0]
+        return torch.cat([self.start[:, :3], still, camera], dim=1)
+
+    def _add_bending(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor, known: Tables) -> Tensor:
         """Add to J'J and J'r of this call, which no one else holds yet, and return the energy."""
         square = (self.settings.bending_weight * (unknowns.index_select(1, known.bent) * known.sign).exp()).square()
         hessian.diagonal(dim1=1, dim2=2).index_add_(1, known.bent, square)
         gradient.index_add_(1, known.bent, known.sign * square)
         return square.sum(1)
-
-
-@dataclass(frozen=True)
-class Tables:
-    """What a body stage looks up and no sample changes."""
-
-    arrangement: Int[Tensor, "cells"]
-    """Of the keypoints' derivative, with the camera's columns, where it moves, and the residual behind."""
-    quadratic: Float[Tensor, "kinds n1 n1"]
-    """J'J of priors and ties, for each component of the prior; where the fit is tied to its start, for each pair of the
-    start's component and the pose's. A last row and column of zeros make room for the residual."""
-    diagonal: Float[Tensor, "n"]
-    """J'J of the terms that hold single unknowns to a number: shape, turn and depth."""
-    bent: Int[Tensor, "4"]
-    sign: Int[Tensor, "4"]
-    """The unknowns that must not grow, or shrink: those of `priors.BENDING`."""
-
-
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)
-def tables(layer: KeypointLayer, prior: Mixture, moves: bool, weights: tuple[float, ...]) -> Tables:
-    """Made once for fits of the same kind. Layer and prior are told apart by their tensors, which nobody writes to.
-
-    Args:
-        moves: whether the camera does.
-        weights: of pose, start, turn, shape and depth.
-    """
-    (pose, start, turn, shape, depth), precision = weights, 0.5 * prior.precisions
-    n = BODY_UNKNOWNS + 3 * moves
-    diagonal = precision.new_zeros(n)
-    diagonal[:3], diagonal[72:BODY_UNKNOWNS] = turn**2, shape**2
-    if moves:
-        diagonal[-1] = depth**2
-    kinds = pose**2 * precision
-    if start:
-        kinds = (start**2 * precision[:, None] + kinds).flatten(0, 1)
-    quadratic = precision.new_zeros(len(kinds), n + 1, n + 1)
-    quadratic[:, 3:72, 3:72] = kinds
-    quadratic.diagonal(dim1=1, dim2=2)[:, :n] += diagonal
-    return Tables(
-        layer.arrangement(2, 3 * moves + 1),
-        quadratic,
-        diagonal,
-        *priors.bending_entries(precision.device),
-    )

@@ -47,6 +47,9 @@ class SmplifySettings:
     """px^2: where the component of the pose prior that explains a fit second best is no farther behind the best, the
     fit is tried from there with that component too, and the lower energy wins. Each component has a valley of its own,
     and a bold step lands in the next one, not in the lowest."""
+    solve_hidden: bool = False
+    """Whether joints that no keypoint sees, wrists and hands, are unknowns too, as they are for SMPLify and SPIN. They
+    are left to the pose prior otherwise: they follow the others to where it expects them."""
     min_keypoints: int = 6
     """A sample with fewer keypoints that count is not fitted; it is returned as it came, and flagged."""
     hips_in_camera_stage: bool = True
@@ -84,6 +87,7 @@ def published(steps: int = 100) -> SmplifySettings:
     return SmplifySettings(
         camera_solver=Adam(steps=steps),
         body_solver=Adam(steps=steps),
+        solve_hidden=True,
         missing_torso_counts=True,
         absent_as_zero=True,
     )
@@ -92,8 +96,8 @@ def published(steps: int = 100) -> SmplifySettings:
 def quick() -> SmplifySettings:
     """The published weights, in a dozen steps, with a camera that moves and a start that is worth something.
 
-    Bolder than the default, which waits for every sample to converge. What is left after a dozen steps lowers the
-    objective by a hundredth, and takes the pose away from its start. So do all of them where a regressor was right and
+    Bolder than the default, which waits for every sample to converge: most stop after six or seven. What is left then
+    lowers the objective little, and takes the pose away from its start. So do all steps where a regressor was right and
     the keypoints have nothing to say: ties too light to raise the published objective of more than one sample in a
     hundred above the published routine's hold the pose, and above all the heading, at its start.
     """
@@ -101,9 +105,9 @@ def quick() -> SmplifySettings:
         start_weight=1.0,
         turn_weight=12.0,
         camera_moves=True,
-        camera_solver=LevenbergMarquardt(steps=3),
-        body_solver=LevenbergMarquardt(steps=12, damping=1.0, shrink=0.4, plain=3000.0),
-        rival_gap=150.0,
+        camera_solver=LevenbergMarquardt(steps=1),
+        body_solver=LevenbergMarquardt(steps=12, tolerance=1e-3, damping=0.5, shrink=0.5, leap=0.1, plain=3000.0),
+        rival_gap=200.0,
     )
 
 

@@ -189,7 +189,7 @@ def leaving(
     rotvec: Float[Tensor, "b 24 3"], start: Float[Tensor, "b 24 3"], keypoints: Keypoints, world: World
 ) -> Float[Tensor, "b"]:
     """The part of `charge` that is for leaving the regressed pose."""
-    away = smplify.distance_from_start(world.prior, start, rotvec, world.settings.fit)
+    away = smplify.distance_from_start(world.body, world.prior, keypoints, start, rotvec, world.settings.fit)
     return away / (smplify.counted(keypoints) > 0).sum(1).clamp(min=1)
 
 
