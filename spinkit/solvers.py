@@ -93,7 +93,8 @@ class LevenbergMarquardt:
     steps: int = 30
     """At most so many; most samples stop earlier."""
     tolerance: float = 1e-4
-    """A sample stops when a step lowers its energy by less than this share, or promises no more."""
+    """A sample stops when an accepted step lowers its energy by less than this share, or when its next step, damped as
+    it is, promises no more."""
     damping: float = 1e-2
     """At the start, relative to the diagonal of J'J and `plain`."""
     plain: float = 0.0
@@ -102,7 +103,7 @@ class LevenbergMarquardt:
     shrink: float = 0.2
     """Factor on the damping after a step that lowered the energy."""
     leap: float | None = None
-    """Factor instead, where the energy fell nearly as far as J promised; `shrink` where not given."""
+    """Factor instead, where the gain ratio is at least `GOOD_RATIO`; `shrink` where not given."""
     grow: float = 6.0
     """Factor on the damping after a step that did not."""
     floor: float = 1e-3
@@ -111,6 +112,8 @@ class LevenbergMarquardt:
     def __post_init__(self):
         if self.steps < 0:
             raise ValueError(f"LevenbergMarquardt.steps must not be negative, got {self.steps}")
+        if self.leap is not None and not 0 < self.leap <= 1:
+            raise ValueError(f"LevenbergMarquardt.leap must lie between 0 and 1, got {self.leap}")
 
     @torch.no_grad()
     def __call__(self, problem: Problem, start: Float[Tensor, "batch n"]) -> Solution:
@@ -124,8 +127,8 @@ class LevenbergMarquardt:
 
 HOPELESS_DAMPING = 1e6
 """Beyond it a step is too short to change anything: the sample is as low as it gets."""
-NEARLY = 0.8
-"""The share of the promised gain from which on J is believed."""
+GOOD_RATIO = 0.8
+"""The gain ratio, by which the energy fell over what J promised, from which on J is believed."""
 COMPACT_BELOW = 0.8
 """Reshaping the batch costs more than carrying a few finished samples along, so it waits for this share."""
 
@@ -170,7 +173,7 @@ class _Running:
 
         self.iterations = self.iterations + self.active
         self.accept(better, found)
-        self.damping = self.damping * self.factor(better, gain > NEARLY * promised)
+        self.damping = self.damping * self.factor(better, gain > GOOD_RATIO * promised)
         self.end(done)
         self.compact()
 

@@ -10,6 +10,7 @@ import torch
 from spinkit import priors, smplify
 from spinkit.keypoints import Keypoints
 from spinkit.smplify import SmplifySettings, Start
+from spinkit.smplify.evidence import LEAST_CONFIDENCE
 from spinkit.smplify.hidden import by_feet, left_to_prior, searched
 from spinkit.solvers import LevenbergMarquardt
 
@@ -50,6 +51,13 @@ def seen_by(request, human, prior, people):
     return keypoints, left_to_prior(human.keypoints_only(), prior, keypoints, SmplifySettings())
 
 
+def searching(human, prior, keypoints, start, settings):
+    """The problem that a fit solves."""
+    layer = human.keypoints_only()
+    whole = smplify.body_stage(layer, prior, keypoints, start.camera, start, settings)
+    return whole.leaving(left_to_prior(layer, prior, keypoints, settings))
+
+
 def joints(hidden):
     return {int(number) // 3 for number in hidden.left}
 
@@ -86,7 +94,7 @@ def test_what_is_left_to_the_prior_is_where_it_charges_least(prior, people, seen
     exact, pose = prior.to(torch.float64), searched(people.rotvec, hidden)[:, 3:]
     for component in range(len(prior.means)):
         chosen = torch.full((len(pose),), component)
-        whole = hidden.complete(pose, chosen)
+        whole = hidden.joined(pose, hidden.expected(pose, chosen))
         assert torch.equal(whole[:, hidden.seen - 3], pose)
         charged, expected = priors.charges(prior, whole), priors.charges(hidden.prior, pose)
         torch.testing.assert_close(charged[:, component], expected[:, component], rtol=1e-3, atol=1e-2)
@@ -103,8 +111,8 @@ def test_a_search_without_hidden_joints_knows_its_derivative(human, prior, peopl
     exact, doubled = human.to(torch.float64), prior.to(torch.float64)
     start = Start(people.rotvec.double(), people.betas.double(), people.camera.to(torch.float64))
     marked = Keypoints(keypoints.xy.double(), keypoints.confidence.double())
-    stage = smplify.body_stage(exact.keypoints_only(), doubled, marked, start.camera, start, settings)
-    unknowns = stage.together(start.rotvec, start.betas, start.camera.translation)
+    stage = searching(exact, doubled, marked, start, settings)
+    unknowns = stage.pack(start.rotvec, start.betas, start.camera.translation)
     assert unknowns.shape[1] == 85 - len(stage.hidden.left) - (0 if moves else 3)
     unknowns = unknowns + 0.2 * torch.randn(unknowns.shape, generator=seeded(), dtype=torch.float64)
     energy, _, gradient = stage.linearize(unknowns.clone())
@@ -118,8 +126,8 @@ def test_a_search_without_hidden_joints_knows_its_derivative(human, prior, peopl
 def test_bodies_come_apart_as_they_were_put_together(human, prior, people, seen_by):
     keypoints, hidden = seen_by
     start = starts(people)
-    stage = smplify.body_stage(human.keypoints_only(), prior, keypoints, start.camera, start, smplify.quick())
-    rotvec, betas, translation = stage.apart(stage.together(start.rotvec, start.betas, start.camera.translation))
+    stage = searching(human, prior, keypoints, start, smplify.quick())
+    rotvec, betas, translation = stage.unpack(stage.pack(start.rotvec, start.betas, start.camera.translation))
     torch.testing.assert_close(searched(rotvec, hidden), searched(start.rotvec, hidden))
     torch.testing.assert_close((betas, translation), (start.betas, start.camera.translation))
     assert (rotvec - start.rotvec).abs().amax((0, 2)).nonzero()[:, 0].tolist() == sorted(joints(hidden))
@@ -131,9 +139,8 @@ def test_where_a_fit_ends_a_search_of_all_joints_finds_nothing_lower(human, prio
     settings = SmplifySettings(body_solver=solver)
     found = smplify.fit(human, prior, keypoints, starts(people), settings)
     ended = Start(found.rotvec, found.betas, found.camera)
-    rule = replace(settings, solve_hidden=True)
-    stage = smplify.body_stage(human.keypoints_only(), prior, keypoints, found.camera, ended, rule)
-    lower = solver(stage, stage.together(found.rotvec, found.betas, found.camera.translation)).energy
+    stage = smplify.body_stage(human.keypoints_only(), prior, keypoints, found.camera, ended, settings)
+    lower = solver(stage, stage.pack(found.rotvec, found.betas, found.camera.translation)).energy
     assert found.usable.all()
     torch.testing.assert_close(found.total, lower, rtol=1e-4, atol=1e-2)
 
@@ -144,13 +151,55 @@ def test_people_with_and_without_toes_are_fitted_as_if_among_their_like(human, p
     confidence = people.keypoints.confidence.clone()
     confidence[barefoot.nonzero(), torch.tensor(TOES)] = 0
     mixed, start = Keypoints(people.keypoints.xy, confidence), starts(people)
-    groups = by_feet(human.keypoints_only(), mixed)
+    groups = by_feet(human.keypoints_only(), mixed, settings)
     assert [g.tolist() for g in groups] == [(~barefoot).nonzero()[:, 0].tolist(), barefoot.nonzero()[:, 0].tolist()]
+    assert len(by_feet(human.keypoints_only(), mixed, smplify.published())) == 1
     together = smplify.fit(human, prior, mixed, start, settings)
     for rows in groups:
         alone = smplify.fit(human, prior, mixed[rows], start[rows], settings)
         torch.testing.assert_close(together.rotvec[rows], alone.rotvec, atol=1e-4, rtol=0)
         torch.testing.assert_close(together.total[rows], alone.total)
+
+
+def test_hidden_joints_are_where_prior_and_tie_together_are_lowest(human, prior, people, seen_by):
+    keypoints, hidden = seen_by
+    settings = SmplifySettings(start_weight=3.0)
+    exact, doubled = human.to(torch.float64), prior.to(torch.float64)
+    begun = starts(people)
+    start = Start(begun.rotvec.double(), begun.betas.double(), begun.camera.to(torch.float64))
+    marked = Keypoints(keypoints.xy.double(), keypoints.confidence.double())
+    stage = searching(exact, doubled, marked, start, settings)
+    unknowns = stage.pack(people.rotvec.double(), start.betas, start.camera.translation)
+    rotvec, betas, translation = stage.unpack(unknowns)
+    whole = smplify.body_stage(exact.keypoints_only(), doubled, marked, start.camera, start, settings)
+    held = replace(whole, component=priors.winner(stage.prior, unknowns[:, 3 : stage.turning]))
+    leaf = whole.pack(rotvec, betas, translation).requires_grad_()
+    terms = held.terms(leaf)
+    (slope,) = torch.autograd.grad((terms["pose"].square().sum() + terms["start"].square().sum()), leaf)
+    assert slope[:, hidden.left].abs().max() < 1e-4 * slope[:, hidden.seen].abs().max()
+
+
+@pytest.mark.parametrize("weight", [0.0, 5.0, 1e3])
+def test_a_tie_holds_hidden_joints_too(human, prior, people, seen_by, weight):
+    keypoints, hidden = seen_by
+    settings = replace(smplify.quick(), start_weight=weight)
+    found = smplify.fit(human, prior, keypoints, starts(people), settings)
+    moved = (found.rotvec - starts(people).rotvec)[:, sorted(joints(hidden))].norm(dim=-1).mean()
+    assert {0.0: 0.3, 5.0: 0.1, 1e3: 0.0}[weight] < moved < {0.0: 2.0, 5.0: 0.3, 1e3: 1e-2}[weight]
+
+
+@pytest.mark.parametrize("settings", [smplify.quick(), SmplifySettings()], ids=["quick", "default"])
+def test_where_no_step_is_taken_no_joint_moves(human, prior, people, seen_by, settings):
+    start = starts(people)
+    still = replace(settings, camera_solver=None, body_solver=LevenbergMarquardt(steps=0), rival_gap=0.0)
+    assert torch.equal(smplify.fit(human, prior, seen_by[0], start, still).rotvec, start.rotvec)
+
+
+def test_without_a_prior_nothing_is_left_to_it(human, prior, people):
+    unguided = SmplifySettings(pose_weight=0.0)
+    assert left_to_prior(human.keypoints_only(), prior, people.keypoints, unguided) is None
+    found = smplify.fit(human, prior, people.keypoints, starts(people), unguided)
+    torch.testing.assert_close(found.rotvec[:, 20:], starts(people).rotvec[:, 20:])
 
 
 def test_hidden_joints_are_not_charged_for_leaving_the_start(human, prior, people, seen_by):
@@ -165,3 +214,16 @@ def test_hidden_joints_are_not_charged_for_leaving_the_start(human, prior, peopl
     assert (charge(replace(smplify.quick(), solve_hidden=True)) > 1).all()
     away[:, 4] += 0.2
     assert (charge(smplify.quick()) > 1).all()
+
+
+def test_a_toe_that_is_hardly_trusted_is_missing_for_fit_and_charge_alike(human, prior, people):
+    bare, doubtful = (without(people.keypoints, TOES) for _ in range(2))
+    doubtful.confidence[:, TOES[0]] = 0.5 * LEAST_CONFIDENCE
+    away = people.rotvec + 0.1
+    charges = [
+        smplify.distance_from_start(human, prior, keypoints, people.rotvec, away, smplify.quick())
+        for keypoints in (bare, doubtful)
+    ]
+    assert torch.equal(*charges)
+    fits = [smplify.fit(human, prior, keypoints, starts(people), smplify.quick()) for keypoints in (bare, doubtful)]
+    assert torch.equal(fits[0].rotvec, fits[1].rotvec)

@@ -165,7 +165,29 @@ def test_damping_leaps_only_where_the_gain_is_as_promised():
     slow, fast = (LevenbergMarquardt(steps=40, damping=1e3, shrink=0.5, leap=leap) for leap in (None, 0.05))
     slow, fast = slow(problem, start), fast(problem, start)
     assert (fast.iterations < slow.iterations).all() and (fast.energy <= slow.energy * (1 + 1e-3)).all()
-    # In a bent valley they are not kept, and a leap is not taken, however wide it would be.
-    bent, at = VALLEYS.select(torch.tensor([3])), torch.tensor([[-1.5, 2.25]], dtype=torch.float64)
-    kept, wild = (LevenbergMarquardt(steps=2, damping=1e-6, leap=leap)(bent, at) for leap in (None, 1e-9))
-    torch.testing.assert_close(kept.unknowns, wild.unknowns)
+
+
+@dataclass(frozen=True)
+class Bowl(Differentiated):
+    """(x^2 + 1, y): J sees a slope where the valley is round, and promises more than there is."""
+
+    def residuals(self, unknowns):
+        x, y = unknowns.unbind(-1)
+        return torch.stack([x**2 + 1, y], dim=-1)
+
+    def select(self, rows):
+        return self
+
+
+def test_a_leap_is_not_taken_where_the_gain_falls_short():
+    # To (0, 0), where the energy is 1, and J promised 0.
+    start = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    ends = [LevenbergMarquardt(steps=2, damping=0.05, leap=leap)(Bowl(), start) for leap in (None, 1e-9)]
+    assert (ends[0].iterations == 2).all() and 1 < ends[0].energy < 1.01
+    torch.testing.assert_close(ends[0].unknowns, ends[1].unknowns)
+
+
+@pytest.mark.parametrize("leap", [0.0, -1.0, 2.0])
+def test_a_leap_that_is_no_factor_is_refused(leap):
+    with pytest.raises(ValueError, match="leap must lie between 0 and 1"):
+        LevenbergMarquardt(leap=leap)

@@ -72,8 +72,9 @@ def test_deviations_are_those_of_the_curvature_by_automatic_differentiation(huma
     settings = replace(smplify.initial(), camera_moves=False)
     found = smplify.fit(exact, prior, keypoints, start, settings)
     spread = smplify.deviation(exact, prior, keypoints, found, settings)
-    start, whole = Start(found.rotvec, found.betas, found.camera), replace(settings, solve_hidden=True)
-    stage = smplify.body_stage(exact.keypoints_only(), prior, keypoints, found.camera, start, whole)
+    stage = smplify.body_stage(
+        exact.keypoints_only(), prior, keypoints, found.camera, Start(found.rotvec, found.betas, found.camera), settings
+    )
     unknowns = torch.cat([found.rotvec.flatten(1), found.betas], dim=1)
     _, hessian, _ = stage.linearize(unknowns)
 

@@ -119,7 +119,8 @@ class KeypointLayer:
         if self.corrective_pair.shape[0]:
             eye = torch.eye(3, dtype=rotmat.dtype, device=rotmat.device)[..., None]
             skin = self.corrective_dirs.flatten(0, 1) @ (rotmat[1:] - eye).flatten(0, 2)
-            arms[: self.corrective_pair.shape[0]] += skin.unflatten(0, (-1, 3))
+            soft = self.corrective_pair.shape[0]
+            arms = torch.cat([arms[:soft] + skin.unflatten(0, (-1, 3)), arms[soft:]])
         turned = (self._by_pair(world) * arms[:, None]).sum(2)
         summed = (self.sums @ turned.flatten(1)).unflatten(1, (3, -1))
         pelvis = torch.addmm(self.pelvis_template[:, None], self.pelvis_shapedirs, betas)

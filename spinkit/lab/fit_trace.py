@@ -16,7 +16,7 @@ from spinkit.body import Body
 from spinkit.camera import Camera
 from spinkit.keypoints import Keypoints
 from spinkit.priors import Mixture
-from spinkit.smplify import Fit, SmplifySettings, Start
+from spinkit.smplify import BodyStage, CameraStage, Fit, SmplifySettings, Start
 from spinkit.solvers import Problem, Solution, Solver
 
 
@@ -85,7 +85,7 @@ def trace_fit(
 class _Asked:
     """A solver's question: what would these unknowns cost?"""
 
-    problem: Problem
+    problem: CameraStage | BodyStage
     unknowns: Float[Tensor, "1 n"]
     energy: Float[Tensor, "1"]
     seconds: float
@@ -157,6 +157,9 @@ class _Film:
 
     def develop(self, turns: list[_Asked], bends: list[_Asked], found: Fit) -> Trace:
         frames = [*(self._turned(asked.unknowns) for asked in turns), *(self._bent(a, found) for a in bends)]
+        if not turns:
+            # Nothing has moved yet, hidden joints neither.
+            frames[0] = replace(frames[0], rotvec=self.start.rotvec)
         seconds = [asked.seconds for asked in (*turns, *bends)]
         last = Start(found.rotvec, found.betas, found.camera)
         if not _same(frames[-1], last):
@@ -177,7 +180,8 @@ class _Film:
         return Start(rotvec, self.start.betas, replace(self.start.camera, translation=unknowns[:, 3:]))
 
     def _bent(self, asked: _Asked, found: Fit) -> Start:
-        rotvec, betas, moved = asked.problem.apart(asked.unknowns)
+        """Of the body stage, with hidden joints as a fit would leave them that ends there."""
+        rotvec, betas, moved = asked.problem.unpack(asked.unknowns)
         # A camera that stands still in the body stage stands where the fit says.
         translation = moved if self.settings.camera_moves else found.camera.translation
         return Start(rotvec, betas, replace(self.start.camera, translation=translation))
@@ -189,7 +193,7 @@ class _Film:
         held = replace(camera, translation=anchor)
         layer = self.body.keypoints_only()
         stage = smplify.body_stage(layer, self.prior, self.keypoints[each], held, self.start[each], self.settings)
-        unknowns = stage.together(rotvec, betas, camera.translation)
+        unknowns = stage.pack(rotvec, betas, camera.translation)
         return {name: term.square().sum(dim=1) for name, term in stage.terms(unknowns).items()}
 
 

@@ -10,6 +10,7 @@ Source: Bogo et al. 2016; the two stages and weights as in Kolotouros et al. 201
 
 from spinkit.smplify.evidence import counted, sound, too_few
 from spinkit.smplify.fit import Fit, Start, body_stage, fit
+from spinkit.smplify.hidden import left_to_prior
 from spinkit.smplify.initial import HEADINGS, covering_translation, heading_starts, initial_fits
 from spinkit.smplify.judging import distance_from_start, errors, judge
 from spinkit.smplify.objective import BodyStage, CameraStage, View, robust
@@ -37,6 +38,7 @@ __all__ = [
     "initial",
     "initial_fits",
     "judge",
+    "left_to_prior",
     "published",
     "quick",
     "robust",

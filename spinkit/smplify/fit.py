@@ -13,7 +13,7 @@ from spinkit.camera import Camera
 from spinkit.keypoints import Keypoints
 from spinkit.priors import Mixture
 from spinkit.smplify.evidence import counted, scarce, sound
-from spinkit.smplify.hidden import by_feet, left_to_prior, searched
+from spinkit.smplify.hidden import by_feet, left_to_prior
 from spinkit.smplify.judging import mean_error, points_of, robust_translation
 from spinkit.smplify.objective import BodyStage, CameraStage, View
 from spinkit.smplify.settings import TORSO, TORSO_ANNOTATED, SmplifySettings
@@ -102,6 +102,8 @@ def fit(
 ) -> Fit:
     """Fit bodies to keypoints in two stages: first the camera and the body's orientation, then pose and shape.
 
+    Joints that no keypoint of a person sees are not searched for: see `SmplifySettings.solve_hidden`.
+
     Args:
         body: any body with keypoints.
         prior: the pose prior.
@@ -117,7 +119,7 @@ def fit(
     """
     settings, keypoints = settings or SmplifySettings(), sound(keypoints)
     layer = body.keypoints_only()
-    groups = by_feet(layer, keypoints)
+    groups = by_feet(layer, keypoints, settings)
     parts = [rows[i : i + settings.chunk] for rows in groups for i in range(0, max(1, len(rows)), settings.chunk)]
     found = Fit.cat([_fit_chunk(layer, prior, keypoints[part], start[part], settings) for part in parts])
     return found if len(groups) == 1 else found[torch.cat(groups).argsort()]
@@ -128,11 +130,17 @@ def _fit_chunk(
 ) -> Fit:
     turned = _camera_stage(layer, keypoints, start, settings)
     camera = Camera(turned.unknowns[:, 3:], start.camera.focal, start.camera.center)
-    rotvec = torch.cat([turned.unknowns[:, None, :3], start.rotvec[:, 1:]], dim=1)
-    stage = body_stage(layer, prior, keypoints, camera, start, settings)
-    begun = stage.together(rotvec, start.betas, camera.translation)
+    placed = torch.cat([turned.unknowns[:, None, :3], start.rotvec[:, 1:]], dim=1)
+    whole = body_stage(layer, prior, keypoints, camera, start, settings)
+    hidden = left_to_prior(layer, prior, keypoints, settings)
+    stage = whole if hidden is None else whole.leaving(hidden)
+    begun = stage.pack(placed, start.betas, camera.translation)
     solved = _against_rivals(stage, settings.body_solver(stage, begun))
-    return _record(stage, solved, turned, start, scarce(keypoints, settings))
+    rotvec, betas, translation = stage.unpack(solved.unknowns)
+    # Where no step was taken, hidden joints stay as well.
+    rotvec = torch.where((solved.iterations > 0)[:, None, None], rotvec, placed)
+    ended = Start(rotvec, betas, replace(camera, translation=translation))
+    return _record(whole, ended, turned.iterations + solved.iterations, start, scarce(keypoints, settings))
 
 
 RIVAL_SOLVER = LevenbergMarquardt(steps=2, damping=0.1, shrink=0.4, plain=3000.0)
@@ -162,16 +170,16 @@ def _against_rivals(stage: BodyStage, solved: Solution) -> Solution:
     )
 
 
-def _record(stage: BodyStage, solved: Solution, turned: Solution, start: Start, few: Tensor) -> Fit:
+def _record(stage: BodyStage, ended: Start, iterations: Tensor, start: Start, few: Tensor) -> Fit:
     settings = stage.settings
-    body = stage.apart(solved.unknowns)
-    finite = solved.unknowns.isfinite().all(1) & solved.energy.isfinite() & start.rotvec.isfinite().all((1, 2))
-    usable = finite & (body[2][:, 2] > 0) & ~few
+    body = (ended.rotvec, ended.betas, ended.camera.translation)
     begun = (start.rotvec, start.betas, start.camera.translation)
+    finite = torch.stack([part.flatten(1).isfinite().all(1) for part in (*body, *begun)]).all(0)
+    usable = finite & (ended.camera.translation[:, 2] > 0) & ~few
     rotvec, betas, translation = (
         torch.where(usable.view(-1, *[1] * (one.dim() - 1)), one, other) for one, other in zip(body, begun, strict=True)
     )
-    unknowns = stage.together(rotvec, betas, translation)
+    unknowns = stage.pack(rotvec, betas, translation)
     terms = {name: term.square() for name, term in stage.terms(unknowns).items()}
     error = mean_error(terms["keypoints"].unflatten(1, (-1, 2)).sum(-1), stage.view.weight, settings)
     return Fit(
@@ -180,7 +188,7 @@ def _record(stage: BodyStage, solved: Solution, turned: Solution, start: Start, 
         camera=Camera(translation, start.camera.focal, start.camera.center),
         energy={name: term.sum(1) for name, term in terms.items()},
         error=torch.where(usable, error, torch.full_like(error, torch.inf)),
-        iterations=turned.iterations + solved.iterations,
+        iterations=iterations,
         usable=usable,
     )
 
@@ -242,7 +250,7 @@ def some_keypoints(layer: KeypointLayer, points: tuple[int, ...]) -> KeypointLay
 def body_stage(
     layer: KeypointLayer, prior: Mixture, keypoints: Keypoints, camera: Camera, start: Start, settings: SmplifySettings
 ) -> BodyStage:
-    """The body stage of a fit as a problem for a solver.
+    """The body stage of a fit as a problem for a solver, with every joint an unknown.
 
     Args:
         layer: of all 49 keypoints.
@@ -252,9 +260,7 @@ def body_stage(
     confidence = counted(keypoints)
     # Keypoints that nobody in the batch has cost time and change nothing.
     used = (confidence > 0).any(0).nonzero()[:, 0]
-    hidden = left_to_prior(layer, prior, keypoints, settings)
-    prior = prior if hidden is None else hidden.prior
-    pose = searched(start.rotvec, hidden)
+    pose = start.rotvec.flatten(1)
     return BodyStage(
         layer=some_keypoints(layer, tuple(used.tolist())),
         prior=prior,
@@ -263,5 +269,4 @@ def body_stage(
         start=pose,
         near=priors.winner(prior, pose[:, 3:]),
         settings=settings,
-        hidden=hidden,
     )

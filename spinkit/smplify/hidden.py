@@ -1,8 +1,9 @@
 """Joints that no keypoint of a person sees: the pose prior says where they are, given the others.
 
-Wrists and hands are seen by none of the 49, ankles and feet only by toes and heels, which most data sets leave out.
-Whatever they do, a keypoint's error stays the same, so that a fit need not search for them. Each component of the prior
-is a quadratic form, in which the best place of some numbers, p_h, follows from the others, p_s, in closed form:
+Of the default body, wrists and hands are seen by none of the 49, ankles and feet only by toes and heels, which most
+data sets leave out. Whatever they do, a keypoint's error stays the same, so that a fit need not search for them. Each
+component of the prior is a quadratic form, in which the best place of some numbers, p_h, follows from the others, p_s,
+in closed form:
 
     p_h = mu_h - P_hh^-1 P_hs (p_s - mu_s),
 
@@ -16,7 +17,6 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from spinkit import priors
 from spinkit.body import KeypointLayer
 from spinkit.keypoints import JOINT_PARENTS, Keypoints
 from spinkit.priors import Mixture
@@ -38,22 +38,23 @@ class Hidden:
     left: Int[Tensor, "h"]
     """Those that are."""
     means: Float[Tensor, "m h"]
+    precisions: Float[Tensor, "m h h"]
+    """P_hh, which says what it costs to hold them elsewhere."""
     slope: Float[Tensor, "m h k"]
     """How they follow the others, by component."""
 
-    def complete(
-        self, pose: Float[Tensor, "batch k"], component: Int[Tensor, "batch"] | None = None
-    ) -> Float[Tensor, "batch 69"]:
-        """Body poses with the numbers that were left to the prior.
+    def expected(self, pose: Float[Tensor, "batch k"], component: Int[Tensor, "batch"]) -> Float[Tensor, "batch h"]:
+        """The numbers that are left to the prior, where a component of it wants them."""
+        return self.means[component] + self.follow(pose - self.prior.means[component], component)
 
-        Args:
-            component: of the prior, for each pose; the winner where not given.
-        """
-        component = priors.winner(self.prior, pose) if component is None else component
-        away = pose - self.prior.means[component]
-        rest = self.means[component] + (self.slope[component] @ away[..., None])[..., 0]
+    def follow(self, away: Float[Tensor, "batch k"], component: Int[Tensor, "batch"]) -> Float[Tensor, "batch h"]:
+        """How far they go along with the others."""
+        return (self.slope[component] @ away[..., None])[..., 0]
+
+    def joined(self, pose: Float[Tensor, "batch k"], left: Float[Tensor, "batch h"]) -> Float[Tensor, "batch 69"]:
+        """Both parts of body poses in their places."""
         whole = pose.new_zeros(len(pose), 72)
-        return whole.index_copy(1, self.seen, pose).index_copy(1, self.left, rest)[:, 3:]
+        return whole.index_copy(1, self.seen, pose).index_copy(1, self.left, left)[:, 3:]
 
 
 def left_to_prior(
@@ -64,20 +65,25 @@ def left_to_prior(
     Args:
         layer: of all 49 keypoints.
     """
-    if settings.solve_hidden:
+    if _searches_all(settings):
         return None
     return _hidden(layer, prior, bool(_footless(layer, keypoints).all()))
 
 
-def by_feet(layer: KeypointLayer, keypoints: Keypoints) -> list[Int[Tensor, "k"]]:
+def by_feet(layer: KeypointLayer, keypoints: Keypoints, settings: SmplifySettings) -> list[Int[Tensor, "k"]]:
     """The numbers of the people whose feet keypoints feel, and of the others; one group where the other is empty.
 
     Unknowns differ between them, and no sample's may depend on its neighbours.
     """
     without = _footless(layer, keypoints)
     rows = torch.arange(len(without), device=without.device)
-    groups = [group for group in (rows[~without], rows[without]) if len(group)]
-    return groups or [rows]
+    groups = [rows] if _searches_all(settings) else [rows[~without], rows[without]]
+    return [group for group in groups if len(group)] or [rows]
+
+
+def _searches_all(settings: SmplifySettings) -> bool:
+    """Because it was asked to, or because there is no prior to leave anything to."""
+    return settings.solve_hidden or not settings.pose_weight
 
 
 def searched(rotvec: Shaped[Tensor, "batch 24 3"], hidden: Hidden | None) -> Shaped[Tensor, "batch t"]:
@@ -119,6 +125,7 @@ def _leave(prior: Mixture, seen: Tensor, left: Tensor) -> Hidden:
         seen.to(device),
         left.to(device),
         prior.means[:, h],
+        whole[:, h[:, None], h].to(dtype),
         slope.to(dtype),
     )
 

@@ -91,13 +91,13 @@ def distance_from_start(
     settings: SmplifySettings,
 ) -> Float[Tensor, "batch"]:
     """What the objective charges poses for leaving their start: px^2, as weighed, summed over joints."""
-    layer = body.keypoints_only()
+    layer, keypoints = body.keypoints_only(), sound(keypoints)
     turn = settings.turn_weight**2 * roma.rotvec_geodesic_distance(rotvec[:, 0], start[:, 0]).square()
-    for rows in by_feet(layer, keypoints):
+    for rows in by_feet(layer, keypoints, settings):
         hidden = left_to_prior(layer, prior, keypoints[rows], settings)
         metric = prior if hidden is None else hidden.prior
-        pose, begun = (searched(each[rows], hidden)[:, 3:] for each in (rotvec, start))
-        away = priors.whitened(metric, pose - begun, priors.winner(metric, begun))
+        away = searched(rotvec[rows] - start[rows], hidden)[:, 3:]
+        away = priors.whitened(metric, away, priors.winner(prior, start[rows, 1:].flatten(1)))
         turn = turn.index_add(0, rows, 0.5 * settings.start_weight**2 * away.square().sum(1))
     return turn
 

@@ -159,9 +159,8 @@ class BodyStage:
     """Of the keypoints that the layer gives; the weight is the confidence, which the energy sees squared."""
     translation: Float[Tensor, "batch 3"]
     """Of the camera: where it stands, or where it starts from."""
-    start: Float[Tensor, "batch t"]
-    """The rotation vectors at the start, those that are unknown, to which `start_weight` and `turn_weight` tie the
-    fit."""
+    start: Float[Tensor, "batch 72"]
+    """The pose at the start, to which `start_weight` and `turn_weight` tie the fit."""
     near: Int[Tensor, "batch"]
     """The prior's component that the start belongs to, in whose metric it is near or far."""
     settings: SmplifySettings
@@ -175,12 +174,20 @@ class BodyStage:
         chosen = {name: getattr(self, name)[rows] for name in per_sample if getattr(self, name) is not None}
         return replace(self, view=self.view.select(rows), **chosen)
 
+    def leaving(self, hidden: Hidden) -> "BodyStage":
+        """The same problem with hidden joints left to the prior.
+
+        Where the pose is tied, prior and tie may want them in different places. What that costs is left out: it would
+        couple all joints anew with every pair of components, and hardly depends on the others.
+        """
+        return replace(self, prior=hidden.prior, hidden=hidden)
+
     @property
     def turning(self) -> int:
         """How many of the unknowns turn the body and its joints: the first ones."""
         return 3 + self.prior.means.shape[1]
 
-    def together(
+    def pack(
         self,
         rotvec: Float[Tensor, "batch 24 3"],
         betas: Float[Tensor, "batch 10"],
@@ -190,15 +197,23 @@ class BodyStage:
         parts = [searched(rotvec, self.hidden), betas]
         return torch.cat([*parts, translation] if self.settings.camera_moves else parts, dim=1)
 
-    def apart(
+    def unpack(
         self, unknowns: Float[Tensor, "batch n"]
     ) -> tuple[Float[Tensor, "batch 24 3"], Float[Tensor, "batch 10"], Float[Tensor, "batch 3"]]:
-        """The body and the camera that unknowns stand for, with hidden joints where the prior expects them."""
+        """The body and the camera that unknowns stand for, with hidden joints where the prior and ties want them."""
         first, betas, moved = self._split(unknowns)
         if self.hidden is not None:
-            pose = self.hidden.complete(first[:, 3:], self.component)
-            first = torch.cat([first[:, :3], pose], dim=1)
+            first = torch.cat([first[:, :3], self._whole_pose(first[:, 3:], self.hidden)], dim=1)
         return first.unflatten(1, (24, 3)), betas, moved if self.settings.camera_moves else self.translation
+
+    def _whole_pose(self, pose: Float[Tensor, "batch k"], hidden: Hidden) -> Float[Tensor, "batch 69"]:
+        component = priors.winner(self.prior, pose) if self.component is None else self.component
+        left, hold = hidden.expected(pose, component), self._tables().hold
+        if hold is not None:
+            tied = self.start[:, hidden.left] + hidden.follow(pose - self._begun[:, 3 : self.turning], self.near)
+            pair = self.near * len(self.prior.means) + component
+            left = left + (hold[pair] @ (tied - left)[..., None])[..., 0]
+        return hidden.joined(pose, left)
 
     def _split(self, unknowns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotations, betas, and the camera where it moves."""
@@ -227,7 +242,7 @@ class BodyStage:
             "shape": s.shape_weight * priors.shape_residual(betas),
         }
         if s.start_weight or s.turn_weight:
-            away = first - self.start
+            away = first - self._begun[:, : self.turning]
             whitened = priors.whitened(self.prior, away[:, 3:], self.near) / math.sqrt(2)
             found["start"] = torch.cat([s.turn_weight * away[:, :3], s.start_weight * whitened], dim=1)
         if s.camera_moves:
@@ -282,7 +297,7 @@ class BodyStage:
         pose, rows = unknowns[:, 3 : self.turning], torch.arange(batch, device=unknowns.device)
         away = pose - prior.means[:, None]
         if s.start_weight:
-            left = (pose - self.start[:, 3:]).expand_as(away)
+            left = (pose - self._begun[:, 3 : self.turning]).expand_as(away)
             away = torch.cat([away, left], dim=1)
         # By every component at once: that is one product, and says which of them is the lowest.
         pulls = 0.5 * torch.bmm(away, prior.precisions)
@@ -291,6 +306,7 @@ class BodyStage:
         if best is None:
             best = (charges[:, :batch] + prior.offsets[:, None]).argmin(0)
         off = unknowns - self._begun
+        # The diagonal is zero where a pose is tied in a metric of its own, or not at all.
         gradient = known.diagonal * off
         energy = (gradient * off).sum(1)
         each, width = s.pose_weight**2, away.shape[1]
@@ -306,10 +322,8 @@ class BodyStage:
 
     @cached_property
     def _begun(self) -> Float[Tensor, "batch n"]:
-        """Where unknowns began that are held to a number; shapes to that of the mean body."""
-        still = self.start.new_zeros(self.start.shape[0], self.turning + 7)
-        camera = self.translation if self.settings.camera_moves else self.translation[:, :0]
-        return torch.cat([self.start[:, :3], still, camera], dim=1)
+        """To where ties pull the unknowns: to the start, but the shape to that of the mean body."""
+        return self.pack(self.start.unflatten(1, (24, 3)), self.start.new_zeros(len(self.start), 10), self.translation)
 
     def _add_bending(self, unknowns: Tensor, hessian: Tensor, gradient: Tensor, known: Tables) -> Tensor:
         """Add to J'J and J'r of this call, which no one else holds yet, and return the energy."""

@@ -48,8 +48,9 @@ class SmplifySettings:
     fit is tried from there with that component too, and the lower energy wins. Each component has a valley of its own,
     and a bold step lands in the next one, not in the lowest."""
     solve_hidden: bool = False
-    """Whether joints that no keypoint sees, wrists and hands, are unknowns too, as they are for SMPLify and SPIN. They
-    are left to the pose prior otherwise: they follow the others to where it expects them."""
+    """Whether joints that no keypoint of a person sees are unknowns too, as they are for SMPLify and SPIN: wrists and
+    hands, and ankles and feet where toes and heels are missing. They are left to the pose prior otherwise, and to the
+    tie: given the other joints, they go where these two want them."""
     min_keypoints: int = 6
     """A sample with fewer keypoints that count is not fitted; it is returned as it came, and flagged."""
     hips_in_camera_stage: bool = True
@@ -96,13 +97,13 @@ def published(steps: int = 100) -> SmplifySettings:
 def quick() -> SmplifySettings:
     """The published weights, in a dozen steps, with a camera that moves and a start that is worth something.
 
-    Bolder than the default, which waits for every sample to converge: most stop after six or seven. What is left then
-    lowers the objective little, and takes the pose away from its start. So do all steps where a regressor was right and
-    the keypoints have nothing to say: ties too light to raise the published objective of more than one sample in a
+    Bolder than the default, which waits for every sample to converge: most stop after five. What is left then lowers
+    the objective little, and takes the pose away from its start. So do all steps where a regressor was right and the
+    keypoints have nothing to say: ties too light to raise the published objective of more than one sample in a
     hundred above the published routine's hold the pose, and above all the heading, at its start.
     """
     return SmplifySettings(
-        start_weight=1.0,
+        start_weight=0.7,
         turn_weight=12.0,
         camera_moves=True,
         camera_solver=LevenbergMarquardt(steps=1),

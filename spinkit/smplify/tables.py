@@ -29,6 +29,9 @@ class Tables:
     """The unknowns that must not grow, or shrink: those of `priors.BENDING`."""
     spread: Int[Tensor, "72"]
     """Where the 24 rotation vectors lie among the unknown ones, with a row of zeros behind."""
+    hold: Float[Tensor, "kinds h h"] | None
+    """For each pair, how much of the way from where the prior wants hidden joints to where the tie wants them they go;
+    None where nothing is hidden, or tied."""
 
 
 @lru_cache(maxsize=16)
@@ -62,4 +65,8 @@ def tables(
     columns = torch.cat([known, 72 + torch.arange(10 + more, device=known.device)])
     arrangement = layer.arrangement(2, more).unflatten(0, (-1, 82 + more)).index_select(1, columns).flatten()
     bent, sign = priors.bending_entries(precision.device)
-    return Tables(arrangement, quadratic, diagonal, spread[bent], sign, spread)
+    hold = None
+    if hidden is not None and start:
+        by_prior, by_tie = pose**2 * hidden.precisions, start**2 * hidden.precisions[:, None]
+        hold = torch.linalg.solve(by_prior + by_tie, by_tie.expand(-1, len(by_prior), -1, -1)).flatten(0, 1)
+    return Tables(arrangement, quadratic, diagonal, spread[bent], sign, spread, hold)

@@ -1,6 +1,6 @@
 """How sure a fit is, read from the curvature of the energy where it ended."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import roma
 import torch
@@ -66,9 +66,8 @@ def _variances(
 ) -> Tensor:
     """Of x, y and z of every keypoint, square metres."""
     start = Start(found.rotvec, found.betas, found.camera)
-    # Of all joints: what is left to the prior is uncertain too.
-    stage = body_stage(layer, prior, keypoints, found.camera, start, replace(settings, solve_hidden=True))
-    _, hessian, _ = stage.linearize(stage.together(found.rotvec, found.betas, found.camera.translation))
+    stage = body_stage(layer, prior, keypoints, found.camera, start, settings)
+    _, hessian, _ = stage.linearize(stage.pack(found.rotvec, found.betas, found.camera.translation))
     factor, _ = torch.linalg.cholesky_ex(hessian)
     posed = layer.pose(roma.rotvec_to_rotmat(found.rotvec), found.betas)
     eye = torch.eye(3).to(hessian).expand(len(found), 49, 3, 3)
