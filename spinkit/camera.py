@@ -142,7 +142,7 @@ def solve_translation_robustly(
     points: Float[Tensor, "batch n 3"],
     keypoints_xy: Float[Tensor, "batch n 2"],
     confidence: Float[Tensor, "batch n"],
-    scale: float,
+    scale: float | Float[Tensor, "batch 1"],
     camera: Camera,
 ) -> Float[Tensor, "batch 3"]:
     """`solve_translation` again and again, with less trust in keypoints that the last camera missed by far.

@@ -1,7 +1,6 @@
 """The two stages, from a start to a fit."""
 
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,7 +13,7 @@ from spinkit.keypoints import Keypoints
 from spinkit.priors import Mixture
 from spinkit.smplify.evidence import counted, scarce, sound
 from spinkit.smplify.hidden import by_feet, left_to_prior
-from spinkit.smplify.judging import mean_error, points_of, robust_translation
+from spinkit.smplify.judging import mean_error, points_of, robust_translation, some_keypoints
 from spinkit.smplify.objective import BodyStage, CameraStage, View
 from spinkit.smplify.settings import TORSO, TORSO_ANNOTATED, SmplifySettings
 from spinkit.solvers import LevenbergMarquardt, Solution
@@ -121,6 +120,8 @@ def fit(
     layer = body.keypoints_only()
     groups = by_feet(layer, keypoints, settings)
     parts = [rows[i : i + settings.chunk] for rows in groups for i in range(0, max(1, len(rows)), settings.chunk)]
+    if len(parts) == 1:
+        return _fit_chunk(layer, prior, keypoints, start, settings)
     found = Fit.cat([_fit_chunk(layer, prior, keypoints[part], start[part], settings) for part in parts])
     return found if len(groups) == 1 else found[torch.cat(groups).argsort()]
 
@@ -218,7 +219,7 @@ def _camera_stage(layer: KeypointLayer, keypoints: Keypoints, start: Start, sett
 def _best_camera(layer: KeypointLayer, keypoints: Keypoints, start: Start, settings: SmplifySettings) -> Solution:
     """The start as it is, under the camera that suits it best: what is left of the camera stage without a solver."""
     points = points_of(layer, start.rotvec, start.betas)
-    translation = robust_translation(points, keypoints, start.camera, settings)
+    translation = robust_translation(points, keypoints, start.camera, settings.robust_scale)
     translation = torch.where(translation[:, 2:] > 0, translation, start.camera.translation)
     none = torch.zeros(len(points), dtype=torch.int64, device=points.device)
     unknowns = torch.cat([start.rotvec[:, 0], translation], dim=1)
@@ -238,13 +239,6 @@ def _torso(keypoints: Keypoints, camera: Camera, settings: SmplifySettings) -> t
 
 
 _TORSOS = list(TORSO + TORSO_ANNOTATED)
-
-
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
-def some_keypoints(layer: KeypointLayer, points: tuple[int, ...]) -> KeypointLayer:
-    """A layer of a few keypoints, made once: most batches have the same ones."""
-    return layer.select(torch.tensor(points, dtype=torch.int64, device=layer.mass.device))
 
 
 def body_stage(

@@ -20,7 +20,7 @@ from torch import Tensor
 from spinkit.body import KeypointLayer
 from spinkit.keypoints import JOINT_PARENTS, Keypoints
 from spinkit.priors import Mixture
-from spinkit.smplify.evidence import counted
+from spinkit.smplify.evidence import LEAST_CONFIDENCE, counted
 from spinkit.smplify.settings import SmplifySettings
 
 FEET = (7, 8, 10, 11)
@@ -131,8 +131,8 @@ def _leave(prior: Mixture, seen: Tensor, left: Tensor) -> Hidden:
 
 
 def _footless(layer: KeypointLayer, keypoints: Keypoints) -> Bool[Tensor, "batch"]:
-    """Whose feet no keypoint feels."""
-    return ~((counted(keypoints) > 0) & _feels_feet(layer)).any(1)
+    """Whose feet no keypoint feels; one that is hardly trusted is missing, to `sound` too."""
+    return ~((counted(keypoints) > LEAST_CONFIDENCE) & _feels_feet(layer)).any(1)
 
 
 @lru_cache(maxsize=16)

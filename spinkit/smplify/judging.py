@@ -1,6 +1,7 @@
 """The judge: how well any body explains a person's keypoints, under the camera that suits it best."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import roma
 import torch
@@ -36,8 +37,8 @@ def judge(
         The cameras, and px^2 a sample: the mean robust error of the keypoints that count. Infinite where keypoints
         are too few, or the body would have to stand behind the camera.
     """
-    points = points_of(body.keypoints_only(), rotvec, betas)
-    return _judged(points, sound(keypoints), settings or SmplifySettings())
+    ((camera, error),) = _judged(body, sound(keypoints), rotvec, betas, [settings or SmplifySettings()])
+    return camera, error
 
 
 @torch.no_grad()
@@ -49,37 +50,62 @@ def errors(
     settings: Sequence[SmplifySettings],
 ) -> list[Float[Tensor, "batch"]]:
     """The errors by `judge` under several settings, for bodies that are posed once."""
-    points, keypoints = points_of(body.keypoints_only(), rotvec, betas), sound(keypoints)
-    return [_judged(points, keypoints, each)[1] for each in settings]
+    return [error for _, error in _judged(body, sound(keypoints), rotvec, betas, settings)]
 
 
-def _judged(points: Tensor, keypoints: Keypoints, settings: SmplifySettings) -> tuple[Camera, Tensor]:
-    camera = cameras.crop_camera(points.new_zeros(points.shape[0], 3))
-    camera = cameras.crop_camera(robust_translation(points, keypoints, camera, settings))
-    weight = counted(keypoints)
-    pixels = cameras.project(camera, points) - keypoints.xy
-    square = (weight[..., None] * robust(pixels, settings.robust_scale)).square().sum(-1)
-    error = mean_error(square, weight, settings)
-    bad = scarce(keypoints, settings) | (camera.translation[:, 2] <= 0) | ~error.isfinite()
-    return camera, torch.where(bad, torch.full_like(error, torch.inf), error)
+def _judged(
+    body: Body, keypoints: Keypoints, rotvec: Tensor, betas: Tensor, settings: Sequence[SmplifySettings]
+) -> list[tuple[Camera, Float[Tensor, "batch"]]]:
+    """Cameras and errors under each of the settings; the cameras are found together, since that takes little longer."""
+    count, times = rotvec.shape[0], len(settings)
+    # Keypoints that nobody in the batch has cost time and change nothing.
+    used = (keypoints.confidence > 0).any(0).nonzero()[:, 0]
+    points = points_of(some_keypoints(body.keypoints_only(), tuple(used.tolist())), rotvec, betas)
+    xy, weight, trust = keypoints.xy[:, used], counted(keypoints)[:, used], _trust(keypoints)[:, used]
+    scale = points.new_tensor([each.robust_scale for each in settings]).repeat_interleave(count)[:, None]
+    anywhere = cameras.crop_camera(points.new_zeros(times * count, 3))
+    again = (each.repeat(times, *[1] * (each.dim() - 1)) for each in (points, xy, trust))
+    found = cameras.solve_translation_robustly(*again, scale, anywhere).split(count)
+    judged = []
+    for translation, each in zip(found, settings, strict=True):
+        camera = cameras.crop_camera(translation)
+        square = (weight[..., None] * robust(cameras.project(camera, points) - xy, each.robust_scale)).square().sum(-1)
+        error = mean_error(square, weight, each)
+        bad = scarce(keypoints, each) | (translation[:, 2] <= 0) | ~error.isfinite()
+        judged.append((camera, torch.where(bad, torch.full_like(error, torch.inf), error)))
+    return judged
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def some_keypoints(layer: KeypointLayer, points: tuple[int, ...]) -> KeypointLayer:
+    """A layer of a few keypoints, made once: most batches have the same ones."""
+    return layer.select(torch.tensor(points, dtype=torch.int64, device=layer.mass.device))
 
 
 def points_of(
     layer: KeypointLayer, rotvec: Float[Tensor, "batch 24 3"], betas: Float[Tensor, "batch 10"]
-) -> Float[Tensor, "batch 49 3"]:
-    """The keypoints before any camera, metres."""
+) -> Float[Tensor, "batch points 3"]:
+    """The layer's keypoints before any camera, metres."""
     rotmat, _ = rotation_and_jacobian(rotvec.permute(1, 2, 0))
     return layer.posed(rotmat, betas.T).positions()
 
 
 def robust_translation(
-    points: Float[Tensor, "batch 49 3"], keypoints: Keypoints, camera: Camera, settings: SmplifySettings
+    points: Float[Tensor, "batch 49 3"], keypoints: Keypoints, camera: Camera, scale: float
 ) -> Float[Tensor, "batch 3"]:
-    """The translation under which points fall best on keypoints; outliers are let go of in rounds."""
-    # Hips are where they are for the camera, though bodies are not fitted to them.
+    """The translation under which points fall best on keypoints; outliers are let go of in rounds.
+
+    Args:
+        scale: pixels beyond which a keypoint counts as an outlier.
+    """
+    return cameras.solve_translation_robustly(points, keypoints.xy, _trust(keypoints), scale, camera)
+
+
+def _trust(keypoints: Keypoints) -> Float[Tensor, "batch 49"]:
+    """How much each keypoint says about the camera: hips are where they are, though bodies are not fitted to them."""
     weight = counted(keypoints)
-    trust = torch.cat([weight[:, : ANNOTATED.start], keypoints.confidence[:, ANNOTATED]], dim=1).square()
-    return cameras.solve_translation_robustly(points, keypoints.xy, trust, settings.robust_scale, camera)
+    return torch.cat([weight[:, : ANNOTATED.start], keypoints.confidence[:, ANNOTATED]], dim=1).square()
 
 
 def distance_from_start(
@@ -91,7 +117,7 @@ def distance_from_start(
     settings: SmplifySettings,
 ) -> Float[Tensor, "batch"]:
     """What the objective charges poses for leaving their start: px^2, as weighed, summed over joints."""
-    layer, keypoints = body.keypoints_only(), sound(keypoints)
+    layer = body.keypoints_only()
     turn = settings.turn_weight**2 * roma.rotvec_geodesic_distance(rotvec[:, 0], start[:, 0]).square()
     for rows in by_feet(layer, keypoints, settings):
         hidden = left_to_prior(layer, prior, keypoints[rows], settings)
