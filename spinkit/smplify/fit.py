@@ -141,7 +141,8 @@ def _fit_chunk(
     # Where no step was taken, hidden joints stay as well.
     rotvec = torch.where((solved.iterations > 0)[:, None, None], rotvec, placed)
     ended = Start(rotvec, betas, replace(camera, translation=translation))
-    return _record(whole, ended, turned.iterations + solved.iterations, start, scarce(keypoints, settings))
+    failed = ~solved.energy.isfinite() | scarce(keypoints, settings)
+    return _record(whole, ended, turned.iterations + solved.iterations, start, failed)
 
 
 RIVAL_SOLVER = LevenbergMarquardt(steps=2, damping=0.1, shrink=0.4, plain=3000.0)
@@ -171,12 +172,12 @@ def _against_rivals(stage: BodyStage, solved: Solution) -> Solution:
     )
 
 
-def _record(stage: BodyStage, ended: Start, iterations: Tensor, start: Start, few: Tensor) -> Fit:
+def _record(stage: BodyStage, ended: Start, iterations: Tensor, start: Start, failed: Tensor) -> Fit:
     settings = stage.settings
     body = (ended.rotvec, ended.betas, ended.camera.translation)
     begun = (start.rotvec, start.betas, start.camera.translation)
     finite = torch.stack([part.flatten(1).isfinite().all(1) for part in (*body, *begun)]).all(0)
-    usable = finite & (ended.camera.translation[:, 2] > 0) & ~few
+    usable = finite & (ended.camera.translation[:, 2] > 0) & ~failed
     rotvec, betas, translation = (
         torch.where(usable.view(-1, *[1] * (one.dim() - 1)), one, other) for one, other in zip(body, begun, strict=True)
     )
