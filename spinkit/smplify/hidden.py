@@ -36,7 +36,7 @@ class Hidden:
     seen: Int[Tensor, "k"]
     """Which of the 72 pose numbers these are; the orientation of the whole body is not among them."""
     left: Int[Tensor, "h"]
-    """Those that are."""
+    """Those that are left to it."""
     means: Float[Tensor, "m h"]
     precisions: Float[Tensor, "m h h"]
     """P_hh, which says what it costs to hold them elsewhere."""

@@ -116,16 +116,17 @@ def distance_from_start(
     rotvec: Float[Tensor, "batch 24 3"],
     settings: SmplifySettings,
 ) -> Float[Tensor, "batch"]:
-    """What the objective charges poses for leaving their start: px^2, as weighed, summed over joints."""
+    """What a fit's search charges poses for leaving their start: px^2, as weighed, summed over the joints that are
+    searched. Hidden ones cost nothing, in whichever place a fit leaves them."""
     layer = body.keypoints_only()
-    turn = settings.turn_weight**2 * roma.rotvec_geodesic_distance(rotvec[:, 0], start[:, 0]).square()
+    charge = settings.turn_weight**2 * roma.rotvec_geodesic_distance(rotvec[:, 0], start[:, 0]).square()
     for rows in by_feet(layer, keypoints, settings):
         hidden = left_to_prior(layer, prior, keypoints[rows], settings)
         metric = prior if hidden is None else hidden.prior
         away = searched(rotvec[rows] - start[rows], hidden)[:, 3:]
         away = priors.whitened(metric, away, priors.winner(prior, start[rows, 1:].flatten(1)))
-        turn = turn.index_add(0, rows, 0.5 * settings.start_weight**2 * away.square().sum(1))
-    return turn
+        charge = charge.index_add(0, rows, 0.5 * settings.start_weight**2 * away.square().sum(1))
+    return charge
 
 
 def mean_error(
